@@ -1,0 +1,3 @@
+//! The order system: the complete order flow on loopback.
+
+fn main() {}

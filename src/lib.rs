@@ -1,0 +1,1 @@
+//! Tower middleware for services that call other services.
