@@ -1,0 +1,1 @@
+//! The bulkhead layer, in dialogue.

@@ -1,0 +1,7 @@
+//! What the layers do, seen through the public API. One binary, because every further one is linked anew.
+
+mod bulkhead;
+mod circuit_breaker;
+mod retry;
+mod support;
+mod timeout;
