@@ -16,7 +16,7 @@ use crate::{
 pin_project! {
     /// Awaits the inner service and hands the observer to the protocol; or answers with a refusal.
     #[derive(Debug)]
-    pub(crate) struct Exchange<F, P, O> {
+    pub struct Exchange<F, P, O> {
         #[pin]
         step: Step<F, O>,
         protocol: P,

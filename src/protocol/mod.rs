@@ -19,7 +19,7 @@
 
 pub mod body;
 pub(crate) mod cause;
-pub(crate) mod future;
+pub mod future;
 pub mod grpc;
 pub mod http;
 pub mod plain;
