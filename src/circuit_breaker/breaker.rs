@@ -181,8 +181,12 @@ impl CircuitBreaker {
     /// # Errors
     ///
     /// A [`Rejection`] if the breaker is open, or half-open with all its probes given out.
+    #[inline]
     pub fn try_acquire(&self) -> Result<Permit, Rejection> {
-        self.admit().map_err(|refused| self.refuse(&refused))
+        match self.admit_if_closed() {
+            Some(permit) => Ok(permit),
+            None => self.admit().map_err(|refused| self.refuse(&refused)),
+        }
     }
 
     /// Waits for as long as the breaker is open, and lets the call through then.
@@ -245,33 +249,38 @@ impl CircuitBreaker {
         self.shared.changed.notify_waiters();
     }
 
+    /// Lets a call through if the breaker is closed.
     #[inline]
-    pub(super) fn admit(&self) -> Result<Permit, Refused> {
-        match self.shared.core.admit_if_closed(Instant::now) {
-            Some(ticket) => Ok(Permit::new(self.shared.clone(), ticket)),
-            None => self.admit_unless_closed(),
-        }
+    pub(super) fn admit_if_closed(&self) -> Option<Permit> {
+        let ticket = self.shared.core.admit_if_closed(Instant::now)?;
+        Some(Permit::new(self.shared.clone(), ticket))
     }
 
+    /// Asks for a call to be let through, whatever the state.
     #[cold]
-    fn admit_unless_closed(&self) -> Result<Permit, Refused> {
+    pub(super) fn admit(&self) -> Result<Permit, Refused> {
         let (admitted, change) = self.shared.core.admit(Instant::now, fastrand::f64);
         self.shared.announce(change);
         admitted.map(|ticket| Permit::new(self.shared.clone(), ticket))
     }
 
-    /// Whether an open state would refuse the call, without asking for a probe.
+    /// Whether the breaker is closed and there is nothing else to know about it.
     #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.shared.core.is_plain()
+    }
+
+    /// Whether an open state would refuse the call, without asking for a probe.
     pub(super) fn peek(&self) -> Option<Refused> {
         self.shared.core.peek(Instant::now)
     }
 
-    #[inline]
     pub(super) fn pauses(&self) -> bool {
         self.shared.core.pauses()
     }
 
     /// The refusal, counted and told.
+    #[cold]
     pub(super) fn refuse(&self, refused: &Refused) -> Rejection {
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         let name = &self.shared.name;
@@ -294,9 +303,16 @@ impl fmt::Debug for CircuitBreaker {
 impl Shared {
     #[inline]
     pub(super) fn record(&self, ticket: Ticket, outcome: Outcome, took: Option<Duration>) {
+        if !self.core.ignores(ticket, outcome) {
+            self.record_slowly(ticket, outcome, took);
+        }
+    }
+
+    #[inline(never)]
+    fn record_slowly(&self, ticket: Ticket, outcome: Outcome, took: Option<Duration>) {
         let change = self.core.record(ticket, outcome, took, Instant::now, fastrand::f64);
         // An ignored probe has been given back, which somebody may be waiting for.
-        if outcome == Outcome::Ignored && ticket.is_probe() {
+        if outcome == Outcome::Ignored && ticket.probe().is_some() {
             self.changed.notify_waiters();
         }
         self.announce(change);
@@ -310,7 +326,6 @@ impl Shared {
         }
     }
 
-    #[inline]
     fn announce(&self, change: Option<Change>) {
         if let Some(change) = change {
             self.tell(change);

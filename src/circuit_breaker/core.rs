@@ -20,7 +20,7 @@ use crate::{
 /// state can read them without a lock or a reference count.
 const WINDOWS: usize = 16;
 
-/// The closed state is admitted by one load of `status`, and recorded by a bounded number of atomic operations on the
+/// A call of the closed state is admitted by one load of `status`, and recorded by a bounded number of atomic operations on the
 /// window. Everything else happens under the lock of `machine`, which then publishes what it decided in `status`.
 ///
 /// `status` is stored with Release under the lock and loaded with Acquire, so whoever sees a generation also sees the
@@ -55,22 +55,20 @@ enum AnyWindow {
     Time(TimeWindow),
 }
 
-/// What a call that was let through carries until it ends.
+/// What a call that was let through carries until it ends: two words, for every call moves them about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket {
-    kind: TicketKind,
-    generation: u32,
-    /// When it began, if that matters.
-    began: Option<Instant>,
+    /// The status under which it was let through.
+    status: Status,
+    /// Of a probe its number; of a counted call when it began, in nanoseconds since the breaker was made, or zero if
+    /// nobody will ask; or one of the values below.
+    detail: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TicketKind {
-    /// Counted in the window of this number.
-    Counted(u8),
-    Probe(u64),
-    Uncounted,
-}
+/// The call isn't counted.
+const UNCOUNTED: u64 = u64::MAX;
+/// Somebody has already told how the call ended.
+const SPENT: u64 = u64::MAX - 1;
 
 /// An answer of the core, with the change that it caused.
 pub(super) type Told<T> = (T, Option<Change>);
@@ -107,7 +105,7 @@ impl Core {
         let mut machine = lock(&self.machine);
         let window = self.window_for(config.window)?;
         self.rules.set(&config);
-        if window != Status::unpack(self.status.load(Ordering::Relaxed)).window && machine.phase() == State::Closed {
+        if window != self.status().window() && machine.phase() == State::Closed {
             machine.new_generation();
         }
         machine.config = config;
@@ -117,19 +115,28 @@ impl Core {
 
     /// Whether an open breaker makes its service unready instead of refusing.
     pub(super) fn pauses(&self) -> bool {
-        Status::unpack(self.status.load(Ordering::Relaxed)).pauses
+        self.status().has(PAUSES)
+    }
+
+    /// Whether the breaker is closed and there is nothing else to know about it.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.status().is_plain()
     }
 
     pub(super) fn state(&self) -> State {
-        let status = Status::unpack(self.status.load(Ordering::Acquire));
-        if status.shadow { State::Shadow } else { status.phase }
+        let status = self.status();
+        if status.has(SHADOW) { State::Shadow } else { status.phase() }
     }
 
     /// Lets a call through if the breaker is closed.
     #[inline]
     pub(super) fn admit_if_closed(&self, now: impl Fn() -> Instant) -> Option<Ticket> {
-        let status = Status::unpack(self.status.load(Ordering::Acquire));
-        (status.phase == State::Closed).then(|| self.ticket(status, TicketKind::Counted(status.window), now))
+        let status = self.status();
+        if status.is_plain() {
+            return Some(Ticket { status, detail: 0 });
+        }
+        (status.phase() == State::Closed).then(|| self.counted(status, now))
     }
 
     /// Asks for a call to be let through, whatever the state.
@@ -138,36 +145,28 @@ impl Core {
         now: impl Fn() -> Instant,
         random: impl FnOnce() -> f64,
     ) -> Told<Result<Ticket, Refused>> {
-        let status = Status::unpack(self.status.load(Ordering::Acquire));
-        if let Some(refused) = self.refusal(status, &now) {
+        if let Some(refused) = self.peek(&now) {
             return (Err(refused), None);
         }
         let at = now();
         let mut machine = lock(&self.machine);
         let (admission, change) = machine.admit(at, random());
-        if change.is_some() {
-            self.publish(&machine, self.window());
-        }
-        let status = Status::unpack(self.status.load(Ordering::Relaxed));
+        let change = self.publish_if(change, &machine);
+        let status = self.status();
         drop(machine);
-        let kind = match admission {
-            Admission::Counted => TicketKind::Counted(status.window),
-            Admission::Probe(probe) => TicketKind::Probe(probe),
-            Admission::Uncounted => TicketKind::Uncounted,
-            Admission::Refused(refused) => return (Err(refused), change),
-        };
-        (Ok(self.ticket(status, kind, || at)), change)
+        match admission {
+            Admission::Counted => (Ok(self.counted(status, || at)), change),
+            Admission::Probe(probe) => (Ok(Ticket { status, detail: probe }), change),
+            Admission::Uncounted => (Ok(Ticket { status, detail: UNCOUNTED }), change),
+            Admission::Refused(refused) => (Err(refused), change),
+        }
     }
 
     /// The refusal of an open state whose time isn't over, without the lock.
     pub(super) fn peek(&self, now: impl Fn() -> Instant) -> Option<Refused> {
-        let status = Status::unpack(self.status.load(Ordering::Acquire));
-        if status.phase == State::Closed { None } else { self.refusal(status, &now) }
-    }
-
-    fn refusal(&self, status: Status, now: &impl Fn() -> Instant) -> Option<Refused> {
-        match status.phase {
-            _ if status.shadow => None,
+        let status = self.status();
+        match status.phase() {
+            _ if status.has(SHADOW) => None,
             State::ForcedOpen => Some(Refused { retry_after: None, ask_again: None }),
             State::Open => {
                 let until = self.made + Duration::from_nanos(self.open_until.load(Ordering::Relaxed));
@@ -178,9 +177,18 @@ impl Core {
         }
     }
 
-    fn ticket(&self, status: Status, kind: TicketKind, now: impl Fn() -> Instant) -> Ticket {
-        let timed = self.rules.slow_nanos.load(Ordering::Relaxed) != 0;
-        Ticket { kind, generation: status.generation, began: timed.then(now) }
+    fn counted(&self, status: Status, now: impl Fn() -> Instant) -> Ticket {
+        let began = if status.has(SLOW_CALLS) { self.nanos(now()).max(1) } else { 0 };
+        Ticket { status, detail: began }
+    }
+
+    /// Whether to record this would change nothing. So it is with the usual call: nothing has changed since it began, it
+    /// succeeded, and so have all the others in the window.
+    #[inline]
+    pub(super) fn ignores(&self, ticket: Ticket, outcome: Outcome) -> bool {
+        outcome == Outcome::Success
+            && ticket.status.is_plain()
+            && self.window(ticket.status).is_some_and(|window| window.ignores_success(ticket.status.generation()))
     }
 
     /// Records how a call ended; `took` where the caller knows better than the ticket how long it took.
@@ -192,22 +200,24 @@ impl Core {
         now: impl Fn() -> Instant,
         random: impl FnOnce() -> f64,
     ) -> Option<Change> {
-        let slow = self.rules.is_slow(|| took.or_else(|| Some(now().saturating_duration_since(ticket.began?))));
-        match ticket.kind {
-            TicketKind::Uncounted => None,
-            TicketKind::Counted(_) if outcome == Outcome::Ignored => None,
-            TicketKind::Counted(window) => {
-                let (reason, retry_after) = self.count(window, ticket.generation, outcome, slow, &now)?;
+        let Ticket { status, detail } = ticket;
+        match status.phase() {
+            _ if detail == UNCOUNTED => None,
+            State::Closed if outcome == Outcome::Ignored => None,
+            State::Closed => {
+                let began = Duration::from_nanos(detail);
+                let since = || (detail != 0).then(|| self.elapsed(now()).saturating_sub(began));
+                let slow = self.rules.is_slow(|| took.or_else(since));
+                let (reason, retry_after) = self.count(status, outcome, slow, &now)?;
                 let mut machine = lock(&self.machine);
-                let change = machine.trip(ticket.generation, reason, retry_after, now(), random());
+                let change = machine.trip(status.generation(), reason, retry_after, now(), random());
                 self.publish_if(change, &machine)
             }
-            TicketKind::Probe(probe) => {
+            _ => {
                 let mut machine = lock(&self.machine);
-                if machine.generation != ticket.generation {
-                    return None;
-                }
-                let change = machine.probe_ended(probe, outcome, slow, now(), random());
+                let at = now();
+                let slow = |took| self.rules.is_slow(|| Some(took));
+                let change = machine.probe_ended(ticket.probe()?, outcome, took, slow, at, random());
                 self.publish_if(change, &machine)
             }
         }
@@ -215,26 +225,24 @@ impl Core {
 
     /// The call was cancelled. Says whether that gave a probe back.
     pub(super) fn cancel(&self, ticket: Ticket) -> bool {
-        let TicketKind::Probe(probe) = ticket.kind else { return false };
-        let mut machine = lock(&self.machine);
-        machine.generation == ticket.generation && machine.probe_dropped(probe)
+        ticket.probe().is_some_and(|probe| lock(&self.machine).probe_dropped(probe))
     }
 
     /// Counts an outcome of the closed state, and says why it is time to open, if it is.
     fn count(
         &self,
-        window: u8,
-        generation: u32,
+        status: Status,
         outcome: Outcome,
         slow: bool,
         now: &impl Fn() -> Instant,
     ) -> Option<(ChangeReason, Option<Duration>)> {
         let fault = outcome.fault();
         let record = Record { failed: fault.is_some(), slow };
-        let tally = self.windows[usize::from(window)].get()?.record(generation, record, || self.elapsed(now()))?;
-        let row = self.count_row(generation, outcome)?;
+        let window = self.window(status)?;
+        let tally = window.record(status.generation(), record, || self.elapsed(now()))?;
+        let row = self.count_row(status.generation(), outcome)?;
         let last = fault.map_or(Cause::Slow, |fault| fault.cause);
-        let reason = self.rules.verdict(tally, row, self.windows[usize::from(window)].get()?.size(), last)?;
+        let reason = self.rules.verdict(tally, row, window.size(), last)?;
         Some((reason, fault.and_then(|fault| fault.retry_after)))
     }
 
@@ -257,15 +265,14 @@ impl Core {
     pub(super) fn force(&self, to: State) -> Option<Change> {
         let mut machine = lock(&self.machine);
         let change = machine.force(to);
-        self.publish(&machine, self.window());
+        self.publish(&machine, self.status().window());
         change
     }
 
     pub(super) fn tally(&self, now: Instant) -> Tally {
-        let status = Status::unpack(self.status.load(Ordering::Acquire));
-        let window = self.windows[usize::from(status.window)].get();
-        match window {
-            Some(window) if status.phase == State::Closed => window.tally(status.generation, self.elapsed(now)),
+        let status = self.status();
+        match self.window(status) {
+            Some(window) if status.phase() == State::Closed => window.tally(status.generation(), self.elapsed(now)),
             _ => Tally::default(),
         }
     }
@@ -278,8 +285,18 @@ impl Core {
         now.saturating_duration_since(self.made)
     }
 
-    fn window(&self) -> u8 {
-        Status::unpack(self.status.load(Ordering::Relaxed)).window
+    fn nanos(&self, at: Instant) -> u64 {
+        self.elapsed(at).as_nanos() as u64
+    }
+
+    #[inline]
+    fn status(&self) -> Status {
+        Status(self.status.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn window(&self, status: Status) -> Option<&AnyWindow> {
+        self.windows[usize::from(status.window()) % WINDOWS].get()
     }
 
     /// The number of the window with these settings: one the breaker had before, or the next free one.
@@ -297,7 +314,7 @@ impl Core {
 
     fn publish_if(&self, change: Option<Change>, machine: &Machine) -> Option<Change> {
         if change.is_some() {
-            self.publish(machine, self.window());
+            self.publish(machine, self.status().window());
         }
         change
     }
@@ -305,59 +322,91 @@ impl Core {
     /// Only with the lock held.
     fn publish(&self, machine: &Machine, window: u8) {
         if let Some(until) = machine.open_until() {
-            self.open_until.store(self.elapsed(until).as_nanos() as u64, Ordering::Relaxed);
+            self.open_until.store(self.nanos(until), Ordering::Relaxed);
         }
-        let status = Status {
-            phase: machine.phase(),
-            shadow: machine.shadow,
-            pauses: machine.config.when_open == WhenOpen::Pause,
-            window,
-            generation: machine.generation,
-        };
-        self.status.store(status.pack(), Ordering::Release);
+        self.status.store(Status::of(machine, window).0, Ordering::Release);
     }
 }
 
 // ===== impl Ticket =====
 
 impl Ticket {
-    pub(super) fn is_probe(&self) -> bool {
-        matches!(self.kind, TicketKind::Probe(_))
+    /// The ticket, and a spent one in its place.
+    #[inline]
+    pub(super) fn take(&mut self) -> Self {
+        let ticket = *self;
+        self.detail = SPENT;
+        ticket
+    }
+
+    #[inline]
+    pub(super) fn is_spent(self) -> bool {
+        self.detail == SPENT
+    }
+
+    /// The number of the probe that this is; no two probes of a breaker have the same.
+    pub(super) fn probe(self) -> Option<u64> {
+        (self.status.phase() == State::HalfOpen && self.detail != UNCOUNTED).then_some(self.detail)
     }
 }
 
 // ===== impl Status =====
 
-/// What every call looks at, in one word.
-#[derive(Debug, Clone, Copy)]
-struct Status {
-    phase: State,
-    shadow: bool,
-    pauses: bool,
-    window: u8,
-    generation: u32,
-}
+/// What every call looks at, in one word: the generation, the number of the window, flags and phase. A closed breaker
+/// with a count window and a failure rate, the usual one, has neither phase nor flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Status(u64);
 
 const PHASES: [State; 5] = [State::Closed, State::Open, State::HalfOpen, State::ForcedOpen, State::Disabled];
+const PHASE: u64 = 0b111;
+const SHADOW: u64 = 1 << 3;
+const PAUSES: u64 = 1 << 4;
+const SLOW_CALLS: u64 = 1 << 5;
+const IN_A_ROW: u64 = 1 << 6;
+const TIMED: u64 = 1 << 7;
+const WINDOW: u32 = 8;
+const GENERATION: u32 = 32;
 
 impl Status {
-    fn pack(self) -> u64 {
-        let phase = PHASES.iter().position(|phase| *phase == self.phase).unwrap_or_default();
-        u64::from(self.generation) << 32
-            | u64::from(self.window) << 8
-            | u64::from(self.pauses) << 4
-            | u64::from(self.shadow) << 3
-            | phase as u64
+    fn of(machine: &Machine, window: u8) -> Self {
+        let CircuitBreakerConfig { when_open, slow_calls, consecutive_failures, window: kind, .. } = &machine.config;
+        let flag = |flag: u64, set: bool| if set { flag } else { 0 };
+        let phase = PHASES.iter().position(|phase| *phase == machine.phase()).unwrap_or_default();
+        Self(
+            u64::from(machine.generation) << GENERATION
+                | u64::from(window) << WINDOW
+                | flag(SHADOW, machine.shadow)
+                | flag(PAUSES, *when_open == WhenOpen::Pause)
+                | flag(SLOW_CALLS, slow_calls.is_some())
+                | flag(IN_A_ROW, consecutive_failures.is_some())
+                | flag(TIMED, matches!(kind, Window::Time(_)))
+                | phase as u64,
+        )
     }
 
-    fn unpack(word: u64) -> Self {
-        Self {
-            phase: PHASES.get((word & 0b111) as usize).copied().unwrap_or(State::Closed),
-            shadow: word & 1 << 3 != 0,
-            pauses: word & 1 << 4 != 0,
-            window: (word >> 8) as u8,
-            generation: (word >> 32) as u32,
-        }
+    #[inline]
+    fn is_plain(self) -> bool {
+        self.0 & 0xff == 0
+    }
+
+    #[inline]
+    fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
+
+    #[inline]
+    fn phase(self) -> State {
+        PHASES[((self.0 & PHASE) as usize).min(PHASES.len() - 1)]
+    }
+
+    #[inline]
+    fn window(self) -> u8 {
+        (self.0 >> WINDOW) as u8
+    }
+
+    #[inline]
+    fn generation(self) -> u32 {
+        (self.0 >> GENERATION) as u32
     }
 }
 
@@ -425,12 +474,17 @@ impl AnyWindow {
         }
     }
 
-    #[inline]
     fn record(&self, generation: u32, record: Record, elapsed: impl FnOnce() -> Duration) -> Option<Tally> {
         match self {
             Self::Count(window) => window.record(generation, record),
             Self::Time(window) => window.record(generation, record, elapsed()),
         }
+    }
+
+    /// Whether to record a success would change nothing.
+    #[inline]
+    fn ignores_success(&self, generation: u32) -> bool {
+        matches!(self, Self::Count(window) if window.is_full_and_faultless(generation))
     }
 
     fn tally(&self, generation: u32, elapsed: Duration) -> Tally {

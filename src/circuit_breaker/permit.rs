@@ -12,53 +12,51 @@ use crate::{outcome::Outcome, protocol::Observer};
 #[must_use = "a permit that is dropped says that the call was cancelled"]
 pub struct Permit {
     shared: Arc<Shared>,
-    /// Taken by whoever tells how the call ended.
-    ticket: Option<Ticket>,
+    ticket: Ticket,
 }
 
 impl Permit {
     #[inline]
     pub(super) fn new(shared: Arc<Shared>, ticket: Ticket) -> Self {
-        Self { shared, ticket: Some(ticket) }
+        Self { shared, ticket }
     }
 
     /// The call succeeded.
+    #[inline]
     pub fn success(self) {
         self.finish(Outcome::Success);
     }
 
     /// The call failed.
+    #[inline]
     pub fn failure(self) {
         self.finish(Outcome::FAILURE);
     }
 
     /// The call says nothing of the service's health.
+    #[inline]
     pub fn ignore(self) {
         self.finish(Outcome::Ignored);
     }
 
     /// The call ended with this outcome and took this long, which decides whether it was slow.
     pub fn record(mut self, outcome: Outcome, took: Duration) {
-        if let Some(ticket) = self.ticket.take() {
-            self.shared.record(ticket, outcome, Some(took));
-        }
+        self.shared.record(self.ticket.take(), outcome, Some(took));
     }
 }
 
 impl Observer for Permit {
     #[inline]
     fn finish(mut self, outcome: Outcome) {
-        if let Some(ticket) = self.ticket.take() {
-            self.shared.record(ticket, outcome, None);
-        }
+        self.shared.record(self.ticket.take(), outcome, None);
     }
 }
 
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.shared.cancel(ticket);
+        if !self.ticket.is_spent() {
+            self.shared.cancel(self.ticket);
         }
     }
 }

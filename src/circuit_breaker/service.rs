@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::Future,
-    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -14,6 +13,7 @@ use super::{breaker::CircuitBreaker, permit::Permit, state::Refused};
 use crate::{
     outcome::{Cause, Outcome},
     protocol::{Observer, Protocol, future::Exchange},
+    rejection::Rejection,
 };
 
 /// A service behind a [circuit breaker](super).
@@ -22,46 +22,83 @@ pub struct CircuitBreakerService<S, P> {
     inner: S,
     breaker: CircuitBreaker,
     protocol: P,
-    readiness: Readiness,
+    /// Set by `poll_ready` when the breaker is open. The inner service has not been asked then, so the call has to be
+    /// refused whatever happens in between.
+    refused: Option<Refused>,
+    /// Set by `poll_ready` when the breaker pauses: the permit is reserved before the call is made.
+    paused: Option<Paused>,
 }
 
-/// What `poll_ready` found out, for `call` to act on.
-#[derive(Default)]
-enum Readiness {
-    /// The inner service is ready, or nobody has asked.
-    #[default]
-    Inner,
-    /// The breaker is open. The inner service has not been asked, so the call has to be refused whatever happens since.
-    Refused(Refused),
-    /// The breaker is open and pauses.
+/// How far a breaker that pauses is with letting the next call through.
+enum Paused {
     Waiting(Pin<Box<dyn Future<Output = Permit> + Send + Sync>>),
-    /// A breaker that pauses has let the next call through.
     Admitted(Permit),
 }
 
 impl<S, P> CircuitBreakerService<S, P> {
     /// A service behind `breaker`, in this protocol.
     pub const fn new(inner: S, breaker: CircuitBreaker, protocol: P) -> Self {
-        Self { inner, breaker, protocol, readiness: Readiness::Inner }
+        Self { inner, breaker, protocol, refused: None, paused: None }
     }
 
     define_inner_service_accessors!();
 
-    /// Gets a permit before the call is made, however long it takes.
-    fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Whether the inner service has to be asked, or the call will be refused without it.
+    #[cold]
+    fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.paused.is_none() && !self.breaker.pauses() {
+            // Ready to refuse: an inner service that takes its time must not hold the refusal up.
+            self.refused = self.breaker.peek();
+            return Poll::Ready(self.refused.is_none());
+        }
         loop {
-            self.readiness = match &mut self.readiness {
-                Readiness::Admitted(_) => return Poll::Ready(()),
-                Readiness::Waiting(wait) => Readiness::Admitted(ready!(wait.as_mut().poll(cx))),
-                Readiness::Inner | Readiness::Refused(_) => match self.breaker.admit() {
-                    Ok(permit) => Readiness::Admitted(permit),
-                    Err(_) => {
-                        let breaker = self.breaker.clone();
-                        Readiness::Waiting(Box::pin(async move { breaker.acquire().await }))
+            self.paused = Some(match self.paused.take() {
+                Some(Paused::Waiting(mut wait)) => match wait.as_mut().poll(cx) {
+                    Poll::Ready(permit) => Paused::Admitted(permit),
+                    Poll::Pending => {
+                        self.paused = Some(Paused::Waiting(wait));
+                        return Poll::Pending;
                     }
                 },
-            };
+                None => match self.breaker.admit() {
+                    Ok(permit) => Paused::Admitted(permit),
+                    Err(_) => {
+                        let breaker = self.breaker.clone();
+                        Paused::Waiting(Box::pin(async move { breaker.acquire().await }))
+                    }
+                },
+                admitted @ Some(Paused::Admitted(_)) => {
+                    self.paused = admitted;
+                    return Poll::Ready(true);
+                }
+            });
         }
+    }
+
+    /// A service that can't become ready is a service that fails.
+    #[cold]
+    fn record_unready(&mut self) {
+        let permit = match self.paused.take() {
+            Some(Paused::Admitted(permit)) => Some(permit),
+            _ => self.breaker.admit().ok(),
+        };
+        if let Some(permit) = permit {
+            permit.finish(Outcome::failure(Cause::Error));
+        }
+    }
+
+    /// The permit of a call that is about to be made, if it isn't simply let through.
+    #[cold]
+    fn admit_slowly(&mut self) -> Result<Permit, Box<Rejection>> {
+        let admitted = match (self.refused.take(), self.paused.take()) {
+            (Some(refused), _) => Err(refused),
+            (None, Some(Paused::Admitted(permit))) => Ok(permit),
+            (None, Some(Paused::Waiting(_))) => {
+                panic!("the breaker is open and pauses; poll_ready must be called first")
+            }
+            (None, None) => self.breaker.admit(),
+        };
+        admitted.map_err(|refused| Box::new(self.breaker.refuse(&refused)))
     }
 }
 
@@ -76,40 +113,27 @@ where
     type Error = P::Error;
     type Future = Exchange<S::Future, P, Permit>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), P::Error>> {
-        if self.breaker.pauses() || matches!(self.readiness, Readiness::Admitted(_) | Readiness::Waiting(_)) {
-            ready!(self.poll_admitted(cx));
-        } else if let Some(refused) = self.breaker.peek() {
-            // Ready to refuse: an inner service that takes its time must not hold the refusal up.
-            self.readiness = Readiness::Refused(refused);
+        self.refused = None;
+        if (self.paused.is_some() || !self.breaker.is_plain()) && !ready!(self.poll_admitted(cx)) {
             return Poll::Ready(Ok(()));
-        } else {
-            self.readiness = Readiness::Inner;
         }
         let result = ready!(self.inner.poll_ready(cx));
         Poll::Ready(result.map_err(|error| {
-            let permit = match mem::take(&mut self.readiness) {
-                Readiness::Admitted(permit) => Some(permit),
-                _ => self.breaker.admit().ok(),
-            };
-            if let Some(permit) = permit {
-                permit.finish(Outcome::failure(Cause::Error));
-            }
+            self.record_unready();
             self.protocol.error(error)
         }))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let admitted = match mem::take(&mut self.readiness) {
-            Readiness::Inner => self.breaker.admit(),
-            Readiness::Admitted(permit) => Ok(permit),
-            Readiness::Refused(refused) => Err(refused),
-            Readiness::Waiting(_) => panic!("the breaker is open and pauses; poll_ready must be called first"),
-        };
+        let promised = self.refused.is_some() || self.paused.is_some();
+        let admitted = if promised { None } else { self.breaker.admit_if_closed() };
         let protocol = self.protocol.clone();
-        match admitted {
+        match admitted.map_or_else(|| self.admit_slowly(), Ok) {
             Ok(permit) => Exchange::called(self.inner.call(request), protocol, permit),
-            Err(refused) => Exchange::refused(self.breaker.refuse(&refused), protocol),
+            Err(rejection) => Exchange::refused(rejection, protocol),
         }
     }
 }
@@ -121,11 +145,9 @@ impl<S: Clone, P: Clone> Clone for CircuitBreakerService<S, P> {
     }
 }
 
-impl fmt::Debug for Readiness {
+impl fmt::Debug for Paused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Inner => "Inner",
-            Self::Refused(_) => "Refused",
             Self::Waiting(_) => "Waiting",
             Self::Admitted(_) => "Admitted",
         })

@@ -51,7 +51,9 @@ struct Episode {
 
 #[derive(Debug)]
 struct Lease {
+    /// No two probes of a breaker have the same number, so one of an earlier episode is not found.
     probe: u64,
+    began: Instant,
     until: Instant,
 }
 
@@ -129,12 +131,11 @@ impl Machine {
             }
         }
         let quota = self.quota();
-        let lease = now + self.config.half_open_for;
         let Phase::HalfOpen(episode) = &mut self.phase else { unreachable!("just entered, or found so") };
         if episode.leases.len() as u32 + episode.ended() < quota {
             let probe = self.next_probe;
             self.next_probe += 1;
-            episode.leases.push(Lease { probe, until: lease });
+            episode.leases.push(Lease { probe, began: now, until: now + self.config.half_open_for });
             (Admission::Probe(probe), change)
         } else {
             let ask_again = episode.leases.iter().map(|lease| lease.until).min();
@@ -142,18 +143,19 @@ impl Machine {
         }
     }
 
-    /// A probe has ended. Ignored outcomes give the probe back.
+    /// A probe has ended, having taken as long as it says, or else as the clock does. Ignored outcomes give the probe
+    /// back.
     pub(crate) fn probe_ended(
         &mut self,
         probe: u64,
         outcome: Outcome,
-        slow: bool,
+        took: Option<Duration>,
+        is_slow: impl FnOnce(Duration) -> bool,
         now: Instant,
         random: f64,
     ) -> Option<Change> {
-        if !self.probe_dropped(probe) {
-            return None;
-        }
+        let lease = self.give_back(probe)?;
+        let slow = is_slow(took.unwrap_or_else(|| now.saturating_duration_since(lease.began)));
         let Phase::HalfOpen(episode) = &mut self.phase else { return None };
         let mut retry_after = None;
         match outcome {
@@ -176,9 +178,13 @@ impl Machine {
 
     /// A probe was cancelled: another may go in its place. Whether it was one, and of this episode.
     pub(crate) fn probe_dropped(&mut self, probe: u64) -> bool {
-        let Phase::HalfOpen(episode) = &mut self.phase else { return false };
-        let found = episode.leases.iter().position(|lease| lease.probe == probe);
-        found.map(|at| episode.leases.swap_remove(at)).is_some()
+        self.give_back(probe).is_some()
+    }
+
+    fn give_back(&mut self, probe: u64) -> Option<Lease> {
+        let Phase::HalfOpen(episode) = &mut self.phase else { return None };
+        let found = episode.leases.iter().position(|lease| lease.probe == probe)?;
+        Some(episode.leases.swap_remove(found))
     }
 
     /// A rule over the closed state's calls says that it is time to open.

@@ -90,8 +90,8 @@ where
         }
     }
 
-    fn reject<O: Observer>(&self, rejection: Rejection) -> Result<Self::Response<O>, E> {
-        Ok(refusal(rejection).map(WatchedBody::refusal))
+    fn reject<O: Observer>(&self, rejection: Box<Rejection>) -> Result<Self::Response<O>, E> {
+        Ok(refusal(*rejection).map(WatchedBody::refusal))
     }
 
     fn error(&self, error: E) -> E {

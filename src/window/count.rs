@@ -45,11 +45,8 @@ impl CountWindow {
 
     /// Records an outcome; `None` if `generation` is over.
     pub(crate) fn record(&self, generation: u32, record: Record) -> Option<Tally> {
-        if record == Record::GOOD
-            && let Some(tally) = self.full_and_faultless(generation)
-        {
-            // A success in place of a success changes nothing, so the usual call writes nothing.
-            return Some(tally);
+        if record == Record::GOOD && self.is_full_and_faultless(generation) {
+            return Some(self.tally(generation));
         }
         let position = self.claim(generation)?;
         let after = u32::from(record.failed) * FAILED | u32::from(record.slow) * SLOW;
@@ -67,9 +64,13 @@ impl CountWindow {
         }
     }
 
-    fn full_and_faultless(&self, generation: u32) -> Option<Tally> {
-        let tally = self.tally(generation);
-        (tally == Tally { calls: u64::from(self.size), failures: 0, slow: 0 }).then_some(tally)
+    /// A success in place of a success changes nothing, so nothing need be written for it.
+    #[inline]
+    pub(crate) fn is_full_and_faultless(&self, generation: u32) -> bool {
+        let nothing = u64::from(generation) << 32;
+        self.failures.load(Ordering::Relaxed) == nothing
+            && self.slow.load(Ordering::Relaxed) == nothing
+            && self.head.load(Ordering::Relaxed) >= nothing + u64::from(self.size)
     }
 
     fn filled(&self, generation: u32) -> u32 {
@@ -95,7 +96,8 @@ impl CountWindow {
 
     /// The sum may be below zero for a moment, when a place is overwritten before its first outcome has been added.
     fn add(&self, sum: &AtomicU64, generation: u32, delta: i32) -> Option<()> {
-        if delta != 0 {
+        // A sum of nothing is written once a generation, so that it is known to be of this one.
+        if delta != 0 || unpack(sum.load(Ordering::Relaxed)).0 != generation {
             update(sum, generation, Ordering::AcqRel, |sum| sum.wrapping_add_signed(delta))?;
         }
         Some(())

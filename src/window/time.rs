@@ -29,6 +29,9 @@ impl TimeWindow {
     }
 
     /// Records an outcome at `elapsed`, the time since the policy was made; `None` if `generation` is over.
+    ///
+    /// Where nothing in the window failed or was slow, nothing is counted up and the tally is empty: no rule asks how
+    /// many calls there were when all went well.
     pub(crate) fn record(&self, generation: u32, record: Record, elapsed: Duration) -> Option<Tally> {
         let tick = self.tick(generation, elapsed);
         // The calls first: whoever sees the failure then also sees the call.
@@ -39,12 +42,16 @@ impl TimeWindow {
         if record.slow {
             self.slow.add(tick)?;
         }
-        Some(self.tally(generation, elapsed))
+        let faultless = self.failures.is_empty() && self.slow.is_empty();
+        Some(if faultless { Tally::default() } else { self.tally_at(tick) })
     }
 
     pub(crate) fn tally(&self, generation: u32, elapsed: Duration) -> Tally {
-        let tick = self.tick(generation, elapsed);
-        // The calls last, for the same reason: never more failures than calls.
+        self.tally_at(self.tick(generation, elapsed))
+    }
+
+    fn tally_at(&self, tick: u32) -> Tally {
+        // The calls last: never more failures than calls.
         let (failures, slow) = (self.failures.sum(tick), self.slow.sum(tick));
         Tally { calls: self.calls.sum(tick), failures, slow }
     }
