@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, broadcast},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -204,8 +204,10 @@ impl CircuitBreaker {
             notified.as_mut().enable();
             match self.admit() {
                 Ok(permit) => return permit,
-                Err(Refused { ask_again: Some(at), .. }) => drop(timeout_at(at, notified).await),
-                Err(Refused { ask_again: None, .. }) => notified.await,
+                Err(Refused { retry_after, ask_again_in }) => match retry_after.or(ask_again_in) {
+                    Some(wait) => drop(timeout(wait, notified).await),
+                    None => notified.await,
+                },
             }
         }
     }

@@ -167,11 +167,11 @@ impl Core {
         let status = self.status();
         match status.phase() {
             _ if status.has(SHADOW) => None,
-            State::ForcedOpen => Some(Refused { retry_after: None, ask_again: None }),
+            State::ForcedOpen => Some(Refused { retry_after: None, ask_again_in: None }),
             State::Open => {
-                let until = self.made + Duration::from_nanos(self.open_until.load(Ordering::Relaxed));
-                let left = until.saturating_duration_since(now());
-                (!left.is_zero()).then_some(Refused { retry_after: Some(left), ask_again: Some(until) })
+                let left = self.open_until.load(Ordering::Relaxed).saturating_sub(self.nanos(now()));
+                let retry_after = Some(Duration::from_nanos(left));
+                (left != 0).then_some(Refused { retry_after, ask_again_in: None })
             }
             _ => None,
         }

@@ -73,8 +73,8 @@ pub(crate) enum Admission {
 pub(crate) struct Refused {
     /// When a probe will be let through, if that is known.
     pub(crate) retry_after: Option<Duration>,
-    /// When to ask again, if nobody says sooner that something changed.
-    pub(crate) ask_again: Option<Instant>,
+    /// When to ask again if that isn't known, should nobody say sooner that something changed.
+    pub(crate) ask_again_in: Option<Duration>,
 }
 
 impl Machine {
@@ -116,8 +116,8 @@ impl Machine {
             Phase::Disabled => return (Admission::Uncounted, None),
             Phase::ForcedOpen => return (self.refuse(None, None), None),
             Phase::Open { until } if now < *until => {
-                let until = *until;
-                return (self.refuse(Some(until - now), Some(until)), None);
+                let left = *until - now;
+                return (self.refuse(Some(left), None), None);
             }
             Phase::Open { .. } => {
                 change = Some(self.enter(Phase::HalfOpen(Episode::default()), ChangeReason::OpenElapsed));
@@ -138,8 +138,8 @@ impl Machine {
             episode.leases.push(Lease { probe, began: now, until: now + self.config.half_open_for });
             (Admission::Probe(probe), change)
         } else {
-            let ask_again = episode.leases.iter().map(|lease| lease.until).min();
-            (self.refuse(None, ask_again), change)
+            let next_lease = episode.leases.iter().map(|lease| lease.until - now).min();
+            (self.refuse(None, next_lease), change)
         }
     }
 
@@ -227,8 +227,8 @@ impl Machine {
         if self.shadow { State::Shadow } else { self.phase() }
     }
 
-    fn refuse(&self, retry_after: Option<Duration>, ask_again: Option<Instant>) -> Admission {
-        if self.shadow { Admission::Uncounted } else { Admission::Refused(Refused { retry_after, ask_again }) }
+    fn refuse(&self, retry_after: Option<Duration>, ask_again_in: Option<Duration>) -> Admission {
+        if self.shadow { Admission::Uncounted } else { Admission::Refused(Refused { retry_after, ask_again_in }) }
     }
 
     fn quota(&self) -> u32 {
