@@ -2,6 +2,7 @@
 
 mod bulkhead;
 mod circuit_breaker;
+mod protocol;
 mod retry;
 mod support;
 mod timeout;

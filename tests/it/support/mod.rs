@@ -1,4 +1,6 @@
 //! What several of these tests need.
 
 #[allow(dead_code, reason = "each policy's tests need some of it")]
+pub(crate) mod body;
+#[allow(dead_code, reason = "each policy's tests need some of it")]
 pub(crate) mod grpc;
