@@ -221,11 +221,11 @@ impl Word {
     }
 
     fn waiting(self) -> u32 {
-        (self.0 / Self::ONE_WAITING & Self::MASK) as u32
+        ((self.0 / Self::ONE_WAITING) & Self::MASK) as u32
     }
 
     fn limit(self) -> u32 {
-        (self.0 / Self::ONE_LIMIT & Self::MASK) as u32
+        ((self.0 / Self::ONE_LIMIT) & Self::MASK) as u32
     }
 
     fn has_room(self) -> bool {
