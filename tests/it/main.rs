@@ -1,5 +1,6 @@
 //! What the layers do, seen through the public API. One binary, because every further one is linked anew.
 
+mod allocations;
 mod bulkhead;
 mod circuit_breaker;
 mod protocol;
