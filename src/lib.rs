@@ -37,7 +37,7 @@ pub mod standard;
 
 pub use self::{
     config::InvalidConfig,
-    deadline::{Deadline, Elapsed},
+    deadline::{Deadline, Elapsed, Scoped},
     name::Name,
     outcome::{Cause, Fault, Outcome},
     rejection::{Reason, Rejection},

@@ -100,7 +100,7 @@ where
 }
 
 /// The answer to a call that was not let through.
-fn refusal(rejection: Rejection) -> Response<Bytes> {
+pub(crate) fn refusal(rejection: Rejection) -> Response<Bytes> {
     let code = match rejection.reason() {
         Reason::CircuitOpen => Code::Unavailable,
         Reason::BulkheadFull | Reason::QueueFull | Reason::WaitExpired => Code::ResourceExhausted,

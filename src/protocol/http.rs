@@ -93,7 +93,7 @@ where
 }
 
 /// The answer to a call that was not let through.
-fn refusal(rejection: Rejection) -> Response<Bytes> {
+pub(crate) fn refusal(rejection: Rejection) -> Response<Bytes> {
     let status = match rejection.reason() {
         Reason::DeadlinePassed => StatusCode::GATEWAY_TIMEOUT,
         Reason::CircuitOpen | Reason::BulkheadFull | Reason::QueueFull | Reason::WaitExpired => {
