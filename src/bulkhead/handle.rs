@@ -203,11 +203,14 @@ impl Bulkhead {
     /// Dropping the future leaves the queue at once, and gives back a permit that had just been handed to it. Its place
     /// in the queue is lost.
     pub async fn acquire(&self) -> Result<Permit, Rejection> {
+        if let Some(permit) = self.enter() {
+            return Ok(permit);
+        }
         let longest = match self.when_full() {
             WhenFull::Reject => Some(self.shared.settings.max_wait()),
             WhenFull::Pause => None,
         };
-        match self.enter_within(longest)? {
+        match self.wait_within(longest)? {
             Admission::Admitted(permit) => Ok(permit),
             Admission::Queued(wait) => wait.await,
         }
@@ -242,19 +245,16 @@ impl Bulkhead {
         }
     }
 
-    /// As the settings say for a call that is not to be paused: comes in, or into the queue for `max_wait`.
-    pub(super) fn enter_or_queue(&self) -> Result<Admission<Wait>, Rejection> {
+    /// For a call that has found no permit, and can't be paused any more.
+    pub(super) fn queue_or_refuse(&self) -> Result<Admission<Wait>, Rejection> {
         match self.when_full() {
-            WhenFull::Reject => self.enter_within(Some(self.shared.settings.max_wait())),
-            // The call comes from a service that found no place among the paused.
-            WhenFull::Pause => self.enter().map(Admission::Admitted).ok_or_else(|| self.refuse(Reason::QueueFull)),
+            WhenFull::Reject => self.wait_within(Some(self.shared.settings.max_wait())),
+            // Its service was ready only because there was no place among the paused.
+            WhenFull::Pause => Err(self.refuse(Reason::QueueFull)),
         }
     }
 
-    fn enter_within(&self, longest: Option<Duration>) -> Result<Admission<Wait>, Rejection> {
-        if let Some(permit) = self.enter() {
-            return Ok(Admission::Admitted(permit));
-        }
+    fn wait_within(&self, longest: Option<Duration>) -> Result<Admission<Wait>, Rejection> {
         if longest == Some(Duration::ZERO) {
             return Err(self.refuse(Reason::BulkheadFull));
         }

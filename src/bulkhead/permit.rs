@@ -20,6 +20,7 @@ impl Permit {
 }
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
         self.bulkhead.gate().exit();
     }

@@ -51,15 +51,12 @@ impl<S, P> BulkheadService<S, P> {
 
     define_inner_service_accessors!();
 
-    /// What a service that has to take its turn now gets.
+    /// What a service gets that is to wait for a permit.
     fn line_up(&self) -> Turn {
-        match self.bulkhead.when_full() {
-            WhenFull::Reject => Turn::Unreserved,
-            WhenFull::Pause => match self.bulkhead.enter_or_wait() {
-                Some(Admission::Admitted(permit)) => Turn::Reserved(permit),
-                Some(Admission::Queued(waiter)) => Turn::Paused(waiter),
-                None => Turn::Unreserved,
-            },
+        match self.bulkhead.enter_or_wait() {
+            Some(Admission::Admitted(permit)) => Turn::Reserved(permit),
+            Some(Admission::Queued(waiter)) => Turn::Paused(waiter),
+            None => Turn::Unreserved,
         }
     }
 }
@@ -76,7 +73,10 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         // The permit first: who waits for one should not sit meanwhile on what the inner service may reserve.
         if let Turn::Idle = self.turn {
-            self.turn = self.line_up();
+            match self.bulkhead.when_full() {
+                WhenFull::Reject => self.turn = Turn::Unreserved,
+                WhenFull::Pause => self.turn = self.line_up(),
+            }
         }
         if let Turn::Paused(waiter) = &mut self.turn {
             self.turn = Turn::Reserved(ready!(waiter.poll(cx)));
@@ -90,11 +90,24 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let admission = match mem::replace(&mut self.turn, Turn::Idle) {
-            Turn::Reserved(permit) => Ok(Admission::Admitted(permit)),
-            _ => self.bulkhead.enter_or_queue(),
+        let permit = match mem::replace(&mut self.turn, Turn::Idle) {
+            Turn::Reserved(permit) => Some(permit),
+            Turn::Idle | Turn::Unreserved | Turn::Paused(_) => self.bulkhead.enter(),
         };
-        match admission {
+        match permit {
+            Some(permit) => ResponseFuture::called(self.inner.call(request), self.protocol.clone(), permit),
+            None => self.call_when_full(request),
+        }
+    }
+}
+
+impl<S, P: Clone> BulkheadService<S, P> {
+    #[cold]
+    fn call_when_full<Req>(&mut self, request: Req) -> ResponseFuture<S, Req, P>
+    where
+        S: Service<Req> + Clone,
+    {
+        match self.bulkhead.queue_or_refuse() {
             Ok(Admission::Admitted(permit)) => {
                 ResponseFuture::called(self.inner.call(request), self.protocol.clone(), permit)
             }

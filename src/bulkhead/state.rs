@@ -66,6 +66,7 @@ impl Gate {
     }
 
     /// Comes in if there is a place and nobody waits for it.
+    #[inline]
     pub(crate) fn try_enter(&self) -> bool {
         self.update(|word| word.is_open().then(|| word.one_more_inside())).is_ok()
     }
@@ -119,9 +120,12 @@ impl Gate {
     }
 
     /// Goes out.
+    #[inline]
     pub(crate) fn exit(&self) {
         let before = Word(self.word.fetch_sub(Word::ONE_INSIDE, Ordering::Release));
-        self.hand_over_from(before.one_less_inside());
+        if before.one_less_inside().owes_a_place() {
+            self.hand_over();
+        }
     }
 
     /// Changes the limit. Nobody inside is put out; follow with [`hand_over`](Self::hand_over), for a higher limit has
@@ -131,16 +135,9 @@ impl Gate {
     }
 
     /// Lets in who waits, first come first served, for as long as there is room.
+    #[cold]
     pub(crate) fn hand_over(&self) {
-        self.hand_over_from(self.load());
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        let word = self.load();
-        Counts { limit: word.limit(), waiting: word.waiting(), inside: word.inside() }
-    }
-
-    fn hand_over_from(&self, mut word: Word) {
+        let mut word = self.load();
         while word.owes_a_place() {
             let first;
             (word, first) = self.admit_first();
@@ -151,7 +148,11 @@ impl Gate {
         }
     }
 
-    #[cold]
+    pub(crate) fn counts(&self) -> Counts {
+        let word = self.load();
+        Counts { limit: word.limit(), waiting: word.waiting(), inside: word.inside() }
+    }
+
     fn admit_first(&self) -> (Word, Option<Waker>) {
         let mut queue = lock(&self.queue);
         match self.update(|word| word.owes_a_place().then(|| word.one_less_waiting().one_more_inside())) {
