@@ -76,6 +76,35 @@ async fn the_request_passed_on_carries_what_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_header_that_is_ignored_is_told_of() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logged = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
+    passed_on("123456789n").await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("DEBUG"), "{log}");
+    assert!(log.contains(r#"header ignored: unreadable policy="timeout" name=inventory header=grpc-timeout"#), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_stalls_ends_with_the_trailers_of_a_timeout() {
     let layer = within(200);
     let timeout = layer.handle();

@@ -142,6 +142,10 @@ async fn the_request_passed_on_carries_what_is_left() {
     assert_eq!(seen(request().header(REQUEST_TIMEOUT_MS, "6000").body(()).unwrap()).await, [5000; 3], "only shortens");
     let deadline = Deadline::after(700 * MS);
     assert_eq!(seen(request().extension(deadline).body(()).unwrap()).await, [700; 3]);
+    for (header, earlier) in [("600", 600), ("800", 700)] {
+        let both = request().extension(deadline).header(REQUEST_TIMEOUT_MS, header).body(()).unwrap();
+        assert_eq!(seen(both).await, [earlier; 3]);
+    }
     assert_eq!(deadline.scope(async { seen(request().body(()).unwrap()).await }).await, [700; 3]);
     for unreadable in ["", "soon", "-1", "1.5", "10s", "1, 2", "+7"] {
         let value = HeaderValue::from_static(unreadable);

@@ -177,6 +177,15 @@ async fn drops_the_inner_future_the_moment_the_time_is_up() {
     assert_eq!(count.load(Ordering::SeqCst), 1);
     (&mut call).await.unwrap_err();
     assert_eq!(count.load(Ordering::SeqCst), 0, "though the response future is still held");
+
+    let timeout = Timeout::with_config("report", within(100 * MS)).unwrap();
+    let alive = Alive::new(&count);
+    let mut run = Box::pin(timeout.run(async move {
+        pending::<()>().await;
+        drop(alive);
+    }));
+    (&mut run).await.unwrap_err();
+    assert_eq!(count.load(Ordering::SeqCst), 0, "though the run is still held");
 }
 
 #[tokio::test(start_paused = true)]
