@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use buttress::BulkheadLayer;
+use buttress::{BulkheadLayer, TimeoutLayer};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
 
@@ -50,6 +50,10 @@ fn main() {
     bench.candidate("buttress bulkhead", full.layer(Noop));
     let handle = full.handle();
     bench.candidate("buttress bulkhead, without tower", Direct(move || handle.try_acquire().is_err()));
+
+    bench.group("a timeout that doesn't run out");
+    bench.reference("tower Timeout", tower::timeout::TimeoutLayer::new(Duration::from_secs(5)).layer(Noop));
+    bench.candidate("buttress timeout", TimeoutLayer::new("bench").layer(Noop));
 
     bench.run();
     drop(permit);
