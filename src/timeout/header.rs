@@ -51,7 +51,7 @@ impl Format for Millis {
     }
 
     fn format(left: Duration) -> HeaderValue {
-        HeaderValue::from(u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+        value(u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX), &[])
     }
 }
 
@@ -91,16 +91,23 @@ impl Format for GrpcTimeout {
             .map(|(letter, unit)| (nanos.div_ceil(u128::from(*unit)), *letter))
             .find(|(number, _)| *number <= u128::from(Self::MOST))
             .unwrap_or((Self::MOST.into(), b'H'));
-        let mut text = [0; 9];
-        let mut start = text.len() - 1;
-        text[start] = unit;
-        let mut rest = number as u64;
-        while rest > 0 || start == text.len() - 1 {
-            start -= 1;
-            text[start] = b'0' + (rest % 10) as u8;
-            rest /= 10;
+        value(number as u64, &[unit])
+    }
+}
+
+/// Digits and perhaps a unit. Written here, for this happens on every call, and this way it allocates once.
+fn value(mut number: u64, unit: &[u8]) -> HeaderValue {
+    // A u64 has twenty digits, a unit one letter.
+    let mut text = [0; 21];
+    let mut start = text.len() - unit.len();
+    text[start..].copy_from_slice(unit);
+    loop {
+        start -= 1;
+        text[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break HeaderValue::from_bytes(&text[start..]).expect("digits and a letter");
         }
-        HeaderValue::from_bytes(&text[start..]).expect("digits and a letter")
     }
 }
 

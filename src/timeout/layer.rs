@@ -29,27 +29,23 @@ impl TimeoutLayer {
     pub fn new(name: impl Into<Name>) -> Self {
         Self::from_policy(Timeout::new(name), Plain::default())
     }
-}
 
-impl TimeoutLayer<Http> {
     /// For HTTP services. The answer to a call whose time is up is a 504.
     ///
     /// # Panics
     ///
     /// If the name is empty.
-    pub fn http(name: impl Into<Name>) -> Self {
-        Self::from_policy(Timeout::new(name), Http::default())
+    pub fn http(name: impl Into<Name>) -> TimeoutLayer<Http> {
+        TimeoutLayer::from_policy(Timeout::new(name), Http::default())
     }
-}
 
-impl TimeoutLayer<Grpc> {
     /// For gRPC services. The answer to a call whose time is up is a `DEADLINE_EXCEEDED`.
     ///
     /// # Panics
     ///
     /// If the name is empty.
-    pub fn grpc(name: impl Into<Name>) -> Self {
-        Self::from_policy(Timeout::new(name), Grpc::default())
+    pub fn grpc(name: impl Into<Name>) -> TimeoutLayer<Grpc> {
+        TimeoutLayer::from_policy(Timeout::new(name), Grpc::default())
     }
 }
 

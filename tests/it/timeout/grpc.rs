@@ -15,9 +15,13 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 use tokio::time::{advance, sleep};
 use tonic::Code;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
-    support::grpc::{Answer, EchoClient, Scripted, connect, serve},
+    support::{
+        events::Events,
+        grpc::{Answer, EchoClient, Scripted, connect, serve},
+    },
     timeout::StoppedClock,
 };
 
@@ -77,31 +81,13 @@ async fn the_request_passed_on_carries_what_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn a_header_that_is_ignored_is_told_of() {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _logged = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
+    let events = Events::at(LevelFilter::DEBUG);
     passed_on("123456789n").await;
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("DEBUG"), "{log}");
-    assert!(log.contains(r#"header ignored: unreadable policy="timeout" name=inventory header=grpc-timeout"#), "{log}");
+    let told = events.take();
+    let line = r#"DEBUG buttress::timeout::event: header ignored: unreadable policy="timeout" name=inventory header=grpc-timeout"#;
+    assert_eq!(told.trim(), line);
+    passed_on("5S").await;
+    assert_eq!(events.take(), "", "nothing is told of a call that went well");
 }
 
 #[tokio::test(start_paused = true)]
