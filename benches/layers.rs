@@ -1,7 +1,7 @@
 //! What each layer costs over a service that does nothing, beside what tower has for the same purpose.
 //!
 //! `cargo bench -p buttress --bench layers`, or with `-- bulkhead` only those with this in their name, and what they are
-//! held against. The candidates take turns in short rounds, so that whatever else the machine
+//! held against. Below 20 seconds. The candidates take turns in short rounds, so that whatever else the machine
 //! is doing hits all of them alike; the figure is the median of the rounds. A ratio is worth more than a figure.
 //!
 //! The calls are polled by hand, without a runtime's scheduling in between. With two threads both call clones of one
@@ -208,7 +208,9 @@ impl Bench {
         }
         let warm_up = time(&mut candidate, WARM_UP).max(Duration::from_nanos(1));
         let calls = (SLICE.as_nanos() * u128::from(WARM_UP) / warm_up.as_nanos()).clamp(1_000, 1_000_000) as u64;
-        let counted = allocation_counter::measure(|| drop(time(&mut candidate, WARM_UP)));
+        let counted = allocation_counter::measure(|| {
+            time(&mut candidate, WARM_UP);
+        });
         let shared = candidate.clone();
         self.lines.push(Line::Entry(Entry {
             name,
