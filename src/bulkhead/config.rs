@@ -29,7 +29,8 @@ pub struct BulkheadConfig {
     /// How long a call may queue for a permit. Up to a year; by default zero: a full bulkhead refuses at once.
     ///
     /// Raising it costs latency just when the service is slow already, and the memory of the requests that wait. Goes
-    /// for [`WhenFull::Reject`] only: a paused service waits for as long as its owner lets it.
+    /// for [`WhenFull::Reject`] only: a paused service waits for as long as its owner lets it. Waiting needs a tokio
+    /// runtime with a timer.
     pub max_wait: Duration,
     /// How many calls may queue, or services be paused, at once. 1 to 1,000,000, by default 100 (resilience4j's
     /// `queueCapacity`). One more is refused at once.

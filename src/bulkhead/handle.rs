@@ -1,19 +1,20 @@
 //! The bulkhead itself, without tower.
 
-use std::{fmt, mem, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     bulkhead::{
         config::{BulkheadConfig, WhenFull},
         event,
         permit::Permit,
+        settings::{Settings, limit_of},
+        snapshot::{BulkheadSnapshot, RejectionCounters},
         state::{Entry, Gate},
         wait::{Wait, Waiter},
     },
     config::{InvalidConfig, or_panic},
     name::Name,
     rejection::{Reason, Rejection},
-    sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock},
 };
 
 /// A bulkhead: what [`BulkheadLayer::handle`](crate::BulkheadLayer::handle) gives, and usable without tower.
@@ -42,49 +43,8 @@ pub struct Bulkhead {
 struct Shared {
     gate: Gate,
     settings: Settings,
-    rejected: Rejected,
+    rejected: RejectionCounters,
     name: Name,
-}
-
-/// What is asked for on a call's way lies beside the settings as atomics, so that nobody waits for the lock there.
-struct Settings {
-    config: Mutex<BulkheadConfig>,
-    pauses: AtomicU32,
-    max_queue: AtomicU32,
-    max_wait_nanos: AtomicU64,
-}
-
-#[derive(Default)]
-struct Rejected {
-    full: AtomicU64,
-    queue_full: AtomicU64,
-    wait_expired: AtomicU64,
-}
-
-/// A bulkhead at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BulkheadSnapshot {
-    /// How many may be inside.
-    pub limit: usize,
-    /// How many permits are out. More than `limit` for a while after the limit was lowered.
-    pub in_flight: usize,
-    /// How many calls queue, or services are paused.
-    pub waiting: usize,
-    /// How many calls were refused so far.
-    pub rejected: Rejections,
-}
-
-/// How many calls a bulkhead has refused, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Rejections {
-    /// Found it full, and calls do not queue: [`Reason::BulkheadFull`].
-    pub full: u64,
-    /// Found the queue full too: [`Reason::QueueFull`].
-    pub queue_full: u64,
-    /// Queued for as long as a call may: [`Reason::WaitExpired`].
-    pub wait_expired: u64,
 }
 
 impl Bulkhead {
@@ -114,7 +74,7 @@ impl Bulkhead {
             shared: Arc::new(Shared {
                 gate: Gate::new(limit_of(&config)),
                 settings: Settings::new(config),
-                rejected: Rejected::default(),
+                rejected: RejectionCounters::default(),
                 name: name.into().required(),
             }),
         })
@@ -127,7 +87,7 @@ impl Bulkhead {
 
     /// The settings in force.
     pub fn config(&self) -> BulkheadConfig {
-        lock(&self.shared.settings.config).clone()
+        self.shared.settings.config()
     }
 
     /// Changes the settings. Permits that are out stay out, and whoever waits keeps its place.
@@ -147,34 +107,16 @@ impl Bulkhead {
 
     /// Changes some of the settings and returns what they were. For the layer's setters.
     pub(super) fn change(&self, change: impl FnOnce(&mut BulkheadConfig)) -> Result<BulkheadConfig, InvalidConfig> {
-        let Shared { gate, settings, .. } = &*self.shared;
-        let mut current = lock(&settings.config);
-        let mut config = current.clone();
-        change(&mut config);
-        config.validate()?;
-        settings.mirror(&config);
-        gate.set_limit(limit_of(&config));
-        let before = mem::replace(&mut *current, config);
-        // Handing over wakes tasks, which may ask for the settings.
-        drop(current);
+        let gate = self.gate();
+        let before = self.shared.settings.change(change, |limit| gate.set_limit(limit))?;
+        // Not before the settings are unlocked: it wakes tasks, which may ask for them.
         gate.hand_over();
         Ok(before)
     }
 
     /// The bulkhead at this moment.
     pub fn snapshot(&self) -> BulkheadSnapshot {
-        let counts = self.gate().counts();
-        let rejected = &self.shared.rejected;
-        BulkheadSnapshot {
-            limit: counts.limit as usize,
-            in_flight: counts.inside as usize,
-            waiting: counts.waiting as usize,
-            rejected: Rejections {
-                full: rejected.full.load(Ordering::Relaxed),
-                queue_full: rejected.queue_full.load(Ordering::Relaxed),
-                wait_expired: rejected.wait_expired.load(Ordering::Relaxed),
-            },
-        }
+        BulkheadSnapshot::of(self.gate().counts(), self.shared.rejected.read())
     }
 
     /// A permit, if one is free and nobody waits for it. Never waits, whatever the settings.
@@ -238,8 +180,9 @@ impl Bulkhead {
         match self.gate().enter_or_wait(self.shared.settings.max_queue()) {
             Entry::Admitted => Some(Admission::Admitted(Permit::of(self.clone()))),
             Entry::Queued(ticket) => {
+                let waiter = Waiter::new(self.clone(), ticket);
                 event::queued(self);
-                Some(Admission::Queued(Waiter::new(self.clone(), ticket)))
+                Some(Admission::Queued(waiter))
             }
             Entry::QueueFull => None,
         }
@@ -266,12 +209,7 @@ impl Bulkhead {
     }
 
     pub(super) fn refuse(&self, reason: Reason) -> Rejection {
-        let counter = match reason {
-            Reason::QueueFull => &self.shared.rejected.queue_full,
-            Reason::WaitExpired => &self.shared.rejected.wait_expired,
-            _ => &self.shared.rejected.full,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.shared.rejected.count(reason);
         event::refused(self, reason);
         Rejection::new("bulkhead", self.name().clone(), reason)
     }
@@ -293,44 +231,5 @@ impl fmt::Debug for Bulkhead {
             .field("in_flight", &snapshot.in_flight)
             .field("waiting", &snapshot.waiting)
             .finish_non_exhaustive()
-    }
-}
-
-/// Checked to fit when the settings were.
-fn limit_of(config: &BulkheadConfig) -> u32 {
-    config.max_concurrent as u32
-}
-
-// ===== impl Settings =====
-
-impl Settings {
-    fn new(config: BulkheadConfig) -> Self {
-        let settings = Self {
-            pauses: AtomicU32::new(0),
-            max_queue: AtomicU32::new(0),
-            max_wait_nanos: AtomicU64::new(0),
-            config: Mutex::new(config.clone()),
-        };
-        settings.mirror(&config);
-        settings
-    }
-
-    /// Relaxed: each setting stands for itself, and a call that comes while they change may find either.
-    fn mirror(&self, config: &BulkheadConfig) {
-        self.pauses.store(u32::from(config.when_full == WhenFull::Pause), Ordering::Relaxed);
-        self.max_queue.store(config.max_queue as u32, Ordering::Relaxed);
-        self.max_wait_nanos.store(config.max_wait.as_nanos() as u64, Ordering::Relaxed);
-    }
-
-    fn when_full(&self) -> WhenFull {
-        if self.pauses.load(Ordering::Relaxed) == 0 { WhenFull::Reject } else { WhenFull::Pause }
-    }
-
-    fn max_queue(&self) -> u32 {
-        self.max_queue.load(Ordering::Relaxed)
-    }
-
-    fn max_wait(&self) -> Duration {
-        Duration::from_nanos(self.max_wait_nanos.load(Ordering::Relaxed))
     }
 }

@@ -88,13 +88,16 @@ mod handle;
 mod layer;
 mod permit;
 mod service;
+mod settings;
+mod snapshot;
 mod state;
 mod wait;
 
 pub use self::{
     config::{BulkheadConfig, WhenFull},
-    handle::{Bulkhead, BulkheadSnapshot, Rejections},
+    handle::Bulkhead,
     layer::BulkheadLayer,
     permit::Permit,
     service::BulkheadService,
+    snapshot::{BulkheadSnapshot, Rejections},
 };
