@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use buttress::{BulkheadLayer, Deadline, TimeoutLayer};
+use buttress::{BulkheadLayer, CircuitBreakerLayer, Deadline, TimeoutLayer, circuit_breaker::Window};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -70,6 +70,10 @@ fn accept_paths_do_not_allocate() {
     assert_eq!(plain(BulkheadLayer::new("b")), 0, "bulkhead, plain");
     assert_eq!(over_http(BulkheadLayer::http("b")), 0, "bulkhead, http");
     assert_eq!(over_http(BulkheadLayer::grpc("b")), 0, "bulkhead, grpc");
+    assert_eq!(plain(CircuitBreakerLayer::new("c")), 0, "circuit breaker, plain");
+    assert_eq!(over_http(CircuitBreakerLayer::http("c")), 0, "circuit breaker, http");
+    let all_rules = CircuitBreakerLayer::new("c").slow_calls(Duration::from_secs(1), 0.5).consecutive_failures(5);
+    assert_eq!(plain(all_rules.window(Window::time(Duration::from_secs(10)))), 0, "circuit breaker, every rule");
     assert_eq!(plain(TimeoutLayer::new("t")), 0, "timeout, plain");
 }
 
