@@ -1,0 +1,15 @@
+//! The order system: four services on loopback that talk only over the network, every call through
+//! the layers of [`buttress`]. The binary is the way in; this library is there so that tests can
+//! start the same system in their own process.
+
+mod db;
+mod running;
+mod seed;
+mod web;
+
+pub mod inventory;
+pub mod payments;
+pub mod wire;
+
+pub use running::{Running, StartError};
+pub use seed::BadSeed;
