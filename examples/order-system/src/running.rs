@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::stack::Watch;
+
 /// Anything that keeps a service from starting.
 pub type StartError = Box<dyn Error + Send + Sync>;
 
@@ -21,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Running {
     name: &'static str,
     address: SocketAddr,
+    watch: Watch,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -30,6 +33,7 @@ impl Running {
     pub(crate) fn start<F>(
         name: &'static str,
         address: SocketAddr,
+        watch: Watch,
         serve: impl FnOnce(Stopped) -> F,
     ) -> Self
     where
@@ -37,7 +41,7 @@ impl Running {
     {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(serve(Stopped(stopped)));
-        Self { name, address, stop, task }
+        Self { name, address, watch, stop, task }
     }
 
     /// What the service is called.
@@ -50,6 +54,11 @@ impl Running {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What its layers can be asked.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Accepts nothing more, finishes what runs, and closes its database.

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::running::{Running, StartError};
+use crate::stack::Watch;
 use crate::wire::inventory::inventory_server::InventoryServer;
 
 /// What inventory needs to run.
@@ -27,7 +28,7 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     let store = store::Store::open(&settings.database).await?;
     let service = InventoryServer::new(service::InventoryService::new(store.clone()));
     let address = listener.local_addr()?;
-    Ok(Running::start("inventory", address, |stopped| async move {
+    Ok(Running::start("inventory", address, Watch::default(), |stopped| async move {
         let served = tonic::transport::Server::builder()
             .add_service(service)
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped.wait())

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 pub use faults::{Faults, InvalidShare};
 
 use crate::running::{Running, StartError, serve_http};
+use crate::stack::Watch;
 
 /// What payments needs to run.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     let store = store::Store::open(&settings.database).await?;
     let app = api::router(Arc::new(api::Payments { store: store.clone(), faults: settings.faults }));
     let address = listener.local_addr()?;
-    Ok(Running::start("payments", address, |stopped| async move {
+    Ok(Running::start("payments", address, Watch::default(), |stopped| async move {
         serve_http(listener, app, stopped).await;
         store.close().await;
     }))
