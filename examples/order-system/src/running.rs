@@ -41,7 +41,13 @@ impl Running {
     {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(serve(Stopped(stopped)));
-        Self { name, address, watch, stop, task }
+        Self {
+            name,
+            address,
+            watch,
+            stop,
+            task,
+        }
     }
 
     /// What the service is called.
@@ -65,7 +71,10 @@ impl Running {
     pub async fn stop(mut self) {
         let _ = self.stop.send(());
         if timeout(PATIENCE, &mut self.task).await.is_err() {
-            tracing::warn!(service = self.name, "still busy after {PATIENCE:?}; left behind");
+            tracing::warn!(
+                service = self.name,
+                "still busy after {PATIENCE:?}; left behind"
+            );
             self.task.abort();
         }
     }

@@ -25,8 +25,13 @@ pub(super) struct Reservation {
 /// Why inventory won't do what it was asked.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    UnknownProduct { sku: String },
-    TooLittle { sku: String, available: i64 },
+    UnknownProduct {
+        sku: String,
+    },
+    TooLittle {
+        sku: String,
+        available: i64,
+    },
     /// The order has another reservation.
     OtherLines,
     Released,
@@ -56,14 +61,19 @@ pub(super) struct Store {
 impl Store {
     pub(super) async fn open(path: &Path) -> Result<Self, StartError> {
         let pool = db::open(path, include_str!("schema.sql")).await?;
-        let stock: Vec<Stocked> = seed::read("inventory/stock.json", include_str!("../../data/inventory/stock.json"))?;
+        let stock: Vec<Stocked> = seed::read(
+            "inventory/stock.json",
+            include_str!("../../data/inventory/stock.json"),
+        )?;
         let mut tx = pool.begin_with(db::WRITE).await?;
         for item in stock {
-            sqlx::query("INSERT OR IGNORE INTO product (sku, initial, on_hand) VALUES (?1, ?2, ?2)")
-                .bind(item.sku)
-                .bind(item.on_hand)
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query(
+                "INSERT OR IGNORE INTO product (sku, initial, on_hand) VALUES (?1, ?2, ?2)",
+            )
+            .bind(item.sku)
+            .bind(item.on_hand)
+            .execute(&mut *tx)
+            .await?;
         }
         tx.commit().await?;
         Ok(Self { pool })
@@ -74,7 +84,11 @@ impl Store {
     }
 
     /// All lines or none. `lines` are sorted and name a product once.
-    pub(super) async fn reserve(&self, order: &str, lines: Vec<(String, i64)>) -> Result<Reservation, Refusal> {
+    pub(super) async fn reserve(
+        &self,
+        order: &str,
+        lines: Vec<(String, i64)>,
+    ) -> Result<Reservation, Refusal> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         if let Some(earlier) = find(&mut tx, order).await? {
             return match earlier.state {
@@ -94,7 +108,10 @@ impl Store {
                 .await?;
         }
         tx.commit().await?;
-        Ok(Reservation { state: State::Held, lines })
+        Ok(Reservation {
+            state: State::Held,
+            lines,
+        })
     }
 
     pub(super) async fn commit(&self, order: &str) -> Result<Reservation, Refusal> {
@@ -113,7 +130,10 @@ impl Store {
     pub(super) async fn release(&self, order: &str) -> Result<Reservation, Refusal> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         let lines = match find(&mut tx, order).await? {
-            Some(Reservation { state: State::Committed, .. }) => return Err(Refusal::Committed),
+            Some(Reservation {
+                state: State::Committed,
+                ..
+            }) => return Err(Refusal::Committed),
             Some(earlier) if earlier.state == State::Released => return Ok(earlier),
             Some(held) => {
                 for (sku, quantity) in &held.lines {
@@ -132,7 +152,10 @@ impl Store {
             }
         };
         tx.commit().await?;
-        Ok(Reservation { state: State::Released, lines })
+        Ok(Reservation {
+            state: State::Released,
+            lines,
+        })
     }
 
     pub(super) async fn find(&self, order: &str) -> Result<Option<Reservation>, Refusal> {
@@ -142,21 +165,26 @@ impl Store {
 }
 
 async fn find(connection: &mut SqliteConnection, order: &str) -> sqlx::Result<Option<Reservation>> {
-    let state: Option<(String,)> = sqlx::query_as("SELECT state FROM reservation WHERE order_id = ?")
-        .bind(order)
-        .fetch_optional(&mut *connection)
-        .await?;
-    let Some((state,)) = state else { return Ok(None) };
+    let state: Option<(String,)> =
+        sqlx::query_as("SELECT state FROM reservation WHERE order_id = ?")
+            .bind(order)
+            .fetch_optional(&mut *connection)
+            .await?;
+    let Some((state,)) = state else {
+        return Ok(None);
+    };
     let state = match state.as_str() {
         "held" => State::Held,
         "committed" => State::Committed,
         // The schema allows no fourth.
         _ => State::Released,
     };
-    let lines = sqlx::query_as("SELECT sku, quantity FROM reservation_line WHERE order_id = ? ORDER BY sku")
-        .bind(order)
-        .fetch_all(connection)
-        .await?;
+    let lines = sqlx::query_as(
+        "SELECT sku, quantity FROM reservation_line WHERE order_id = ? ORDER BY sku",
+    )
+    .bind(order)
+    .fetch_all(connection)
+    .await?;
     Ok(Some(Reservation { state, lines }))
 }
 
@@ -169,7 +197,11 @@ async fn insert(connection: &mut SqliteConnection, order: &str, state: &str) -> 
     Ok(())
 }
 
-async fn set_state(connection: &mut SqliteConnection, order: &str, state: &str) -> sqlx::Result<()> {
+async fn set_state(
+    connection: &mut SqliteConnection,
+    order: &str,
+    state: &str,
+) -> sqlx::Result<()> {
     sqlx::query("UPDATE reservation SET state = ? WHERE order_id = ?")
         .bind(state)
         .bind(order)
@@ -179,11 +211,12 @@ async fn set_state(connection: &mut SqliteConnection, order: &str, state: &str) 
 }
 
 async fn take(connection: &mut SqliteConnection, sku: &str, quantity: i64) -> Result<(), Refusal> {
-    let taken = sqlx::query("UPDATE product SET on_hand = on_hand - ?1 WHERE sku = ?2 AND on_hand >= ?1")
-        .bind(quantity)
-        .bind(sku)
-        .execute(&mut *connection)
-        .await?;
+    let taken =
+        sqlx::query("UPDATE product SET on_hand = on_hand - ?1 WHERE sku = ?2 AND on_hand >= ?1")
+            .bind(quantity)
+            .bind(sku)
+            .execute(&mut *connection)
+            .await?;
     if taken.rows_affected() == 1 {
         return Ok(());
     }

@@ -66,7 +66,9 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) async fn open(path: &Path) -> sqlx::Result<Self> {
-        Ok(Self { pool: db::open(path, include_str!("schema.sql")).await? })
+        Ok(Self {
+            pool: db::open(path, include_str!("schema.sql")).await?,
+        })
     }
 
     pub(super) fn pool(&self) -> &SqlitePool {
@@ -78,15 +80,25 @@ impl Store {
     }
 
     /// Stores the order as pending, unless its key was used before.
-    pub(super) async fn create(&self, id: &str, order: &Priced, key: Option<&Key>) -> sqlx::Result<Created> {
+    pub(super) async fn create(
+        &self,
+        id: &str,
+        order: &Priced,
+        key: Option<&Key>,
+    ) -> sqlx::Result<Created> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         if let Some(key) = key {
-            let used: Option<(String,)> = sqlx::query_as("SELECT fingerprint FROM idempotency WHERE key = ?")
-                .bind(&key.key)
-                .fetch_optional(&mut *tx)
-                .await?;
+            let used: Option<(String,)> =
+                sqlx::query_as("SELECT fingerprint FROM idempotency WHERE key = ?")
+                    .bind(&key.key)
+                    .fetch_optional(&mut *tx)
+                    .await?;
             if let Some((fingerprint,)) = used {
-                return Ok(if fingerprint == key.fingerprint { Created::Before } else { Created::KeyTaken });
+                return Ok(if fingerprint == key.fingerprint {
+                    Created::Before
+                } else {
+                    Created::KeyTaken
+                });
             }
         }
         insert_order(&mut tx, id, order).await?;
@@ -120,13 +132,32 @@ impl Store {
     pub(super) async fn reject_interrupted(&self) -> sqlx::Result<usize> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         let pending: Vec<(String,)> =
-            sqlx::query_as("SELECT id FROM purchase WHERE state = 'pending'").fetch_all(&mut *tx).await?;
+            sqlx::query_as("SELECT id FROM purchase WHERE state = 'pending'")
+                .fetch_all(&mut *tx)
+                .await?;
         for (id,) in &pending {
-            decide(&mut tx, id, "rejected", Some("interrupted"), &[Duty::Refund, Duty::Release]).await?;
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "interrupted", "The order was cut off.")
-                .with("order_id", id.as_str())
-                .with("being_undone", vec![Duty::Refund.undoes(), Duty::Release.undoes()]);
-            let answer = Answer { status: problem.status(), body: problem.body().to_string() };
+            decide(
+                &mut tx,
+                id,
+                "rejected",
+                Some("interrupted"),
+                &[Duty::Refund, Duty::Release],
+            )
+            .await?;
+            let problem = Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "interrupted",
+                "The order was cut off.",
+            )
+            .with("order_id", id.as_str())
+            .with(
+                "being_undone",
+                vec![Duty::Refund.undoes(), Duty::Release.undoes()],
+            );
+            let answer = Answer {
+                status: problem.status(),
+                body: problem.body().to_string(),
+            };
             set_answer(&mut tx, id, &answer).await?;
         }
         tx.commit().await?;
@@ -145,20 +176,26 @@ impl Store {
                 .bind(key)
                 .fetch_optional(&self.pool)
                 .await?;
-        let Some((Some(status), Some(body))) = kept else { return Ok(None) };
-        let status = StatusCode::from_u16(status).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let Some((Some(status), Some(body))) = kept else {
+            return Ok(None);
+        };
+        let status =
+            StatusCode::from_u16(status).map_err(|error| sqlx::Error::Decode(error.into()))?;
         Ok(Some(Answer { status, body }))
     }
 
     pub(super) async fn find(&self, id: &str) -> sqlx::Result<Option<Order>> {
         type Row = (String, i64, String, Option<String>, i64);
         let mut connection = self.pool.acquire().await?;
-        let row: Option<Row> =
-            sqlx::query_as("SELECT customer, total_cents, state, reason, created_at_ms FROM purchase WHERE id = ?")
-                .bind(id)
-                .fetch_optional(&mut *connection)
-                .await?;
-        let Some((customer, total_cents, state, reason, created_at_ms)) = row else { return Ok(None) };
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT customer, total_cents, state, reason, created_at_ms FROM purchase WHERE id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&mut *connection)
+        .await?;
+        let Some((customer, total_cents, state, reason, created_at_ms)) = row else {
+            return Ok(None);
+        };
         let lines: Vec<(String, String, i64, i64)> = sqlx::query_as(
             "SELECT sku, name, quantity, unit_price_cents FROM purchase_line WHERE order_id = ? ORDER BY rowid",
         )
@@ -167,9 +204,22 @@ impl Store {
         .await?;
         let lines = lines
             .into_iter()
-            .map(|(sku, name, quantity, unit_price_cents)| PricedLine { sku, name, quantity, unit_price_cents })
+            .map(|(sku, name, quantity, unit_price_cents)| PricedLine {
+                sku,
+                name,
+                quantity,
+                unit_price_cents,
+            })
             .collect();
-        Ok(Some(Order { id: id.to_owned(), state, reason, customer, total_cents, lines, created_at_ms }))
+        Ok(Some(Order {
+            id: id.to_owned(),
+            state,
+            reason,
+            customer,
+            total_cents,
+            lines,
+            created_at_ms,
+        }))
     }
 
     pub(super) async fn due(&self, most: usize) -> sqlx::Result<Vec<Owed>> {
@@ -182,14 +232,21 @@ impl Store {
         .await?;
         Ok(rows
             .into_iter()
-            .filter_map(|(order, duty, attempts)| Some(Owed { order, duty: Duty::named(&duty)?, attempts }))
+            .filter_map(|(order, duty, attempts)| {
+                Some(Owed {
+                    order,
+                    duty: Duty::named(&duty)?,
+                    attempts,
+                })
+            })
             .collect())
     }
 
     /// How long until something is due, if anything is owed.
     pub(super) async fn until_due(&self) -> sqlx::Result<Option<Duration>> {
-        let (next,): (Option<i64>,) =
-            sqlx::query_as("SELECT MIN(due_at_ms) FROM owed").fetch_one(&self.pool).await?;
+        let (next,): (Option<i64>,) = sqlx::query_as("SELECT MIN(due_at_ms) FROM owed")
+            .fetch_one(&self.pool)
+            .await?;
         Ok(next.map(|at| Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))))
     }
 
@@ -202,7 +259,12 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn postpone(&self, order: &str, duty: Duty, wait: Duration) -> sqlx::Result<()> {
+    pub(super) async fn postpone(
+        &self,
+        order: &str,
+        duty: Duty,
+        wait: Duration,
+    ) -> sqlx::Result<()> {
         sqlx::query("UPDATE owed SET attempts = attempts + 1, due_at_ms = ? WHERE order_id = ? AND duty = ?")
             .bind(after(wait))
             .bind(order)
@@ -213,7 +275,11 @@ impl Store {
     }
 }
 
-async fn insert_order(connection: &mut SqliteConnection, id: &str, order: &Priced) -> sqlx::Result<()> {
+async fn insert_order(
+    connection: &mut SqliteConnection,
+    id: &str,
+    order: &Priced,
+) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO purchase (id, customer, total_cents, state, created_at_ms) VALUES (?, ?, ?, 'pending', ?)",
     )
@@ -262,7 +328,11 @@ async fn decide(
     Ok(())
 }
 
-async fn set_answer(connection: &mut SqliteConnection, id: &str, answer: &Answer) -> sqlx::Result<()> {
+async fn set_answer(
+    connection: &mut SqliteConnection,
+    id: &str,
+    answer: &Answer,
+) -> sqlx::Result<()> {
     sqlx::query("UPDATE idempotency SET status = ?, body = ? WHERE order_id = ?")
         .bind(answer.status.as_u16())
         .bind(&answer.body)
@@ -274,7 +344,9 @@ async fn set_answer(connection: &mut SqliteConnection, id: &str, answer: &Answer
 
 /// Wall-clock time, because it must mean the same after a restart.
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -18,14 +18,28 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, kind, detail: detail.into(), retry_after: None, more: Map::new() }
+    pub(crate) fn new(
+        status: StatusCode,
+        kind: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            retry_after: None,
+            more: Map::new(),
+        }
     }
 
     /// The one for what nobody outside can help: the cause goes to the log, never to the answer.
     pub(crate) fn internal(cause: &dyn std::error::Error) -> Self {
         tracing::error!(%cause, "request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "This service failed; nothing is known to be wrong with the request.")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "This service failed; nothing is known to be wrong with the request.",
+        )
     }
 
     pub(crate) fn field(self, field: impl Into<String>) -> Self {
@@ -62,7 +76,9 @@ impl IntoResponse for Problem {
         if let Some(after) = self.retry_after {
             // Whole seconds only, and rounded up: too early is refused again.
             let seconds = after.as_millis().div_ceil(1000).max(1) as u64;
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -81,5 +97,10 @@ pub(crate) fn answer(status: StatusCode, body: String) -> Response {
     } else {
         "application/json"
     };
-    (status, [(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
+    (
+        status,
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        body,
+    )
+        .into_response()
 }
