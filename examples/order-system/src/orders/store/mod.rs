@@ -1,5 +1,8 @@
 //! Orders' database: every public method is one transaction.
 
+mod answers;
+mod duties;
+
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,17 +10,19 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::basket::{Priced, PricedLine};
-use super::owed::Duty;
 use crate::db;
+use crate::orders::basket::{Priced, PricedLine};
+use crate::orders::owed::Duty;
 use crate::web::Problem;
+pub(in crate::orders) use answers::Answer;
+use answers::set_answer;
 
 /// How long a duty is left to the request that made it before the background task takes it up.
 const GRACE: Duration = Duration::from_millis(1_500);
 
 /// An order as the world may see it.
 #[derive(Debug, Serialize)]
-pub(super) struct Order {
+pub(in crate::orders) struct Order {
     id: String,
     state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,16 +33,9 @@ pub(super) struct Order {
     created_at_ms: i64,
 }
 
-/// What a request for an order was answered, word for word.
-#[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: String,
-}
-
 /// What came of the wish to create an order.
 #[derive(Debug)]
-pub(super) enum Created {
+pub(in crate::orders) enum Created {
     New,
     /// The key was used before, for the same basket.
     Before,
@@ -45,42 +43,35 @@ pub(super) enum Created {
     KeyTaken,
 }
 
-#[derive(Debug)]
-pub(super) struct Owed {
-    pub(super) order: String,
-    pub(super) duty: Duty,
-    pub(super) attempts: u32,
-}
-
 /// An idempotency key and the basket it stands for.
 #[derive(Clone, Debug)]
-pub(super) struct Key {
-    pub(super) key: String,
-    pub(super) fingerprint: String,
+pub(in crate::orders) struct Key {
+    pub(in crate::orders) key: String,
+    pub(in crate::orders) fingerprint: String,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Store {
+pub(in crate::orders) struct Store {
     pool: SqlitePool,
 }
 
 impl Store {
-    pub(super) async fn open(path: &Path) -> sqlx::Result<Self> {
+    pub(in crate::orders) async fn open(path: &Path) -> sqlx::Result<Self> {
         Ok(Self {
-            pool: db::open(path, include_str!("schema.sql")).await?,
+            pool: db::open(path, include_str!("../schema.sql")).await?,
         })
     }
 
-    pub(super) fn pool(&self) -> &SqlitePool {
+    pub(in crate::orders) fn pool(&self) -> &SqlitePool {
         &self.pool
     }
 
-    pub(super) async fn close(&self) {
+    pub(in crate::orders) async fn close(&self) {
         self.pool.close().await;
     }
 
     /// Stores the order as pending, unless its key was used before.
-    pub(super) async fn create(
+    pub(in crate::orders) async fn create(
         &self,
         id: &str,
         order: &Priced,
@@ -115,21 +106,26 @@ impl Store {
     }
 
     /// Decides the order, together with what that makes it owe.
-    pub(super) async fn confirm(&self, id: &str, owed: &[Duty]) -> sqlx::Result<()> {
+    pub(in crate::orders) async fn confirm(&self, id: &str, owed: &[Duty]) -> sqlx::Result<()> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         decide(&mut tx, id, "confirmed", None, owed).await?;
         tx.commit().await
     }
 
     /// Decides the order, together with what that makes it owe.
-    pub(super) async fn reject(&self, id: &str, reason: &str, owed: &[Duty]) -> sqlx::Result<()> {
+    pub(in crate::orders) async fn reject(
+        &self,
+        id: &str,
+        reason: &str,
+        owed: &[Duty],
+    ) -> sqlx::Result<()> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         decide(&mut tx, id, "rejected", Some(reason), owed).await?;
         tx.commit().await
     }
 
     /// Rejects what the last stop cut off. How far it had come isn't known, so all is undone.
-    pub(super) async fn reject_interrupted(&self) -> sqlx::Result<usize> {
+    pub(in crate::orders) async fn reject_interrupted(&self) -> sqlx::Result<usize> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         let pending: Vec<(String,)> =
             sqlx::query_as("SELECT id FROM purchase WHERE state = 'pending'")
@@ -164,27 +160,7 @@ impl Store {
         Ok(pending.len())
     }
 
-    /// Keeps the answer for whoever asks again with the order's key.
-    pub(super) async fn keep_answer(&self, id: &str, answer: &Answer) -> sqlx::Result<()> {
-        set_answer(&mut *self.pool.acquire().await?, id, answer).await
-    }
-
-    /// `None` while the first request with this key is at work.
-    pub(super) async fn answer(&self, key: &str) -> sqlx::Result<Option<Answer>> {
-        let kept: Option<(Option<u16>, Option<String>)> =
-            sqlx::query_as("SELECT status, body FROM idempotency WHERE key = ?")
-                .bind(key)
-                .fetch_optional(&self.pool)
-                .await?;
-        let Some((Some(status), Some(body))) = kept else {
-            return Ok(None);
-        };
-        let status =
-            StatusCode::from_u16(status).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        Ok(Some(Answer { status, body }))
-    }
-
-    pub(super) async fn find(&self, id: &str) -> sqlx::Result<Option<Order>> {
+    pub(in crate::orders) async fn find(&self, id: &str) -> sqlx::Result<Option<Order>> {
         type Row = (String, i64, String, Option<String>, i64);
         let mut connection = self.pool.acquire().await?;
         let row: Option<Row> = sqlx::query_as(
@@ -220,58 +196,6 @@ impl Store {
             lines,
             created_at_ms,
         }))
-    }
-
-    pub(super) async fn due(&self, most: usize) -> sqlx::Result<Vec<Owed>> {
-        let rows: Vec<(String, String, u32)> = sqlx::query_as(
-            "SELECT order_id, duty, attempts FROM owed WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?",
-        )
-        .bind(now_ms())
-        .bind(i64::try_from(most).unwrap_or(i64::MAX))
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|(order, duty, attempts)| {
-                Some(Owed {
-                    order,
-                    duty: Duty::named(&duty)?,
-                    attempts,
-                })
-            })
-            .collect())
-    }
-
-    /// How long until something is due, if anything is owed.
-    pub(super) async fn until_due(&self) -> sqlx::Result<Option<Duration>> {
-        let (next,): (Option<i64>,) = sqlx::query_as("SELECT MIN(due_at_ms) FROM owed")
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(next.map(|at| Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))))
-    }
-
-    pub(super) async fn fulfilled(&self, order: &str, duty: Duty) -> sqlx::Result<()> {
-        sqlx::query("DELETE FROM owed WHERE order_id = ? AND duty = ?")
-            .bind(order)
-            .bind(duty.name())
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
-    pub(super) async fn postpone(
-        &self,
-        order: &str,
-        duty: Duty,
-        wait: Duration,
-    ) -> sqlx::Result<()> {
-        sqlx::query("UPDATE owed SET attempts = attempts + 1, due_at_ms = ? WHERE order_id = ? AND duty = ?")
-            .bind(after(wait))
-            .bind(order)
-            .bind(duty.name())
-            .execute(&self.pool)
-            .await?;
-        Ok(())
     }
 }
 
@@ -325,20 +249,6 @@ async fn decide(
             .execute(&mut *connection)
             .await?;
     }
-    Ok(())
-}
-
-async fn set_answer(
-    connection: &mut SqliteConnection,
-    id: &str,
-    answer: &Answer,
-) -> sqlx::Result<()> {
-    sqlx::query("UPDATE idempotency SET status = ?, body = ? WHERE order_id = ?")
-        .bind(answer.status.as_u16())
-        .bind(&answer.body)
-        .bind(id)
-        .execute(connection)
-        .await?;
     Ok(())
 }
 
