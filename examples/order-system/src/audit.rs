@@ -34,24 +34,13 @@ impl Verdict {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.stuck == 0
-            && self.double_charges == 0
-            && self.money.is_empty()
-            && self.stock.is_empty()
+        self.stuck == 0 && self.double_charges == 0 && self.money.is_empty() && self.stock.is_empty()
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            orders,
-            confirmed,
-            rejected,
-            stuck,
-            double_charges,
-            money,
-            stock,
-        } = self;
+        let Self { orders, confirmed, rejected, stuck, double_charges, money, stock } = self;
         write!(
             f,
             "VERDICT {orders} orders: {confirmed} confirmed, {rejected} rejected, {stuck} stuck, \
@@ -83,10 +72,7 @@ pub async fn audit(data: &DataDir) -> Result<Verdict, Box<dyn Error + Send + Syn
 }
 
 /// Waits until nothing is under way, at most `patience`. Whether that came to be is for [`audit`] to say.
-pub(crate) async fn wait_for_rest(
-    data: &DataDir,
-    patience: Duration,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(crate) async fn wait_for_rest(data: &DataDir, patience: Duration) -> Result<(), Box<dyn Error + Send + Sync>> {
     let until = Instant::now() + patience;
     let mut books = open(data).await?;
     while count(&mut books, STUCK).await? > 0 && Instant::now() < until {
@@ -106,18 +92,13 @@ async fn open(data: &DataDir) -> Result<SqliteConnection, Box<dyn Error + Send +
         .await?;
     for service in ["inventory", "payments"] {
         let file = data.database(service);
-        sqlx::query("ATTACH DATABASE ? AS ?")
-            .bind(text(&file)?)
-            .bind(service)
-            .execute(&mut books)
-            .await?;
+        sqlx::query("ATTACH DATABASE ? AS ?").bind(text(&file)?).bind(service).execute(&mut books).await?;
     }
     Ok(books)
 }
 
 fn text(path: &Path) -> Result<&str, String> {
-    path.to_str()
-        .ok_or_else(|| format!("{} is not UTF-8", path.display()))
+    path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))
 }
 
 /// Orders that are not at their end, in any service.
@@ -176,47 +157,27 @@ const STOCK_BY_ORDER: &str = "
 async fn read(books: &mut SqliteConnection) -> sqlx::Result<Verdict> {
     let mut verdict = Verdict {
         orders: count(books, "SELECT COUNT(*) FROM purchase").await?,
-        confirmed: count(
-            books,
-            "SELECT COUNT(*) FROM purchase WHERE state = 'confirmed'",
-        )
-        .await?,
-        rejected: count(
-            books,
-            "SELECT COUNT(*) FROM purchase WHERE state = 'rejected'",
-        )
-        .await?,
+        confirmed: count(books, "SELECT COUNT(*) FROM purchase WHERE state = 'confirmed'").await?,
+        rejected: count(books, "SELECT COUNT(*) FROM purchase WHERE state = 'rejected'").await?,
         stuck: count(books, STUCK).await?,
         double_charges: count(books, DOUBLE).await?,
         ..Verdict::default()
     };
     let (kept, due): (i64, i64) = sqlx::query_as(MONEY).fetch_one(&mut *books).await?;
     if kept != due {
-        verdict.money.push(format!(
-            "payments kept {kept} cents, the confirmed orders cost {due}"
-        ));
+        verdict.money.push(format!("payments kept {kept} cents, the confirmed orders cost {due}"));
     }
-    let orders: Vec<(String, i64, i64)> = sqlx::query_as(MONEY_BY_ORDER)
-        .fetch_all(&mut *books)
-        .await?;
+    let orders: Vec<(String, i64, i64)> = sqlx::query_as(MONEY_BY_ORDER).fetch_all(&mut *books).await?;
     for (order, kept, due) in orders {
-        verdict.money.push(format!(
-            "order {order}: payments kept {kept} cents, it cost {due}"
-        ));
+        verdict.money.push(format!("order {order}: payments kept {kept} cents, it cost {due}"));
     }
     let products: Vec<(String, i64, i64)> = sqlx::query_as(STOCK).fetch_all(&mut *books).await?;
     for (sku, gone, taken) in products {
-        verdict.stock.push(format!(
-            "{sku}: {gone} are gone from the shelf, {taken} were sold or are held"
-        ));
+        verdict.stock.push(format!("{sku}: {gone} are gone from the shelf, {taken} were sold or are held"));
     }
-    let lines: Vec<(String, String)> = sqlx::query_as(STOCK_BY_ORDER)
-        .fetch_all(&mut *books)
-        .await?;
+    let lines: Vec<(String, String)> = sqlx::query_as(STOCK_BY_ORDER).fetch_all(&mut *books).await?;
     for (order, sku) in lines {
-        verdict.stock.push(format!(
-            "order {order}: {sku} was not sold as it was ordered"
-        ));
+        verdict.stock.push(format!("order {order}: {sku} was not sold as it was ordered"));
     }
     Ok(verdict)
 }

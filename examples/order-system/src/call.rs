@@ -48,27 +48,16 @@ pub(crate) struct NoAnswer {
 
 impl NoAnswer {
     pub(crate) fn not_sent(reason: Reason, retry_after: Option<Duration>) -> Self {
-        Self {
-            reason,
-            maybe_done: false,
-            retry_after,
-        }
+        Self { reason, maybe_done: false, retry_after }
     }
 
     pub(crate) fn maybe_done(reason: Reason) -> Self {
-        Self {
-            reason,
-            maybe_done: true,
-            retry_after: None,
-        }
+        Self { reason, maybe_done: true, retry_after: None }
     }
 }
 
 /// Sends `request` and reads the answer to its end. Whatever the other side answered is `Ok`.
-pub(crate) async fn http(
-    client: &HttpClient,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<Bytes>, NoAnswer> {
+pub(crate) async fn http(client: &HttpClient, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, NoAnswer> {
     // `oneshot` waits until this very clone is ready, and calls it.
     let response = client.clone().oneshot(request).await.map_err(|error| {
         if error.is_connect() {
@@ -88,13 +77,7 @@ pub(crate) async fn http(
 }
 
 async fn read(body: Body) -> Option<Bytes> {
-    Some(
-        Limited::new(body, LARGEST_ANSWER)
-            .collect()
-            .await
-            .ok()?
-            .to_bytes(),
-    )
+    Some(Limited::new(body, LARGEST_ANSWER).collect().await.ok()?.to_bytes())
 }
 
 /// An answer that is no answer: the other side broke, and may have acted before it did.

@@ -64,18 +64,12 @@ pub(crate) struct Common {
 
 fn share(text: &str) -> Result<f64, String> {
     let share = text.parse().map_err(|_| "not a number".to_owned())?;
-    Faults::new(share, 0)
-        .map(|_| share)
-        .map_err(|error| error.to_string())
+    Faults::new(share, 0).map(|_| share).map_err(|error| error.to_string())
 }
 
 /// Reads the arguments, does what they say, and gives the process's exit code.
 pub async fn main() -> ExitCode {
-    let Cli {
-        command,
-        live,
-        common,
-    } = Cli::parse();
+    let Cli { command, live, common } = Cli::parse();
     let done = match command {
         None => live::run(&live, common).await,
         Some(Command::Demo { demo, common }) => demo::run(&demo, common).await,
@@ -102,10 +96,7 @@ async fn judge(path: PathBuf) -> Result<bool, StartError> {
 
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// A system that was started by these options, and what belongs to it.

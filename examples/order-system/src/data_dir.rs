@@ -17,17 +17,10 @@ impl DataDir {
     ///
     /// It can't be made.
     pub fn temporary() -> io::Result<Self> {
-        let name = format!(
-            "order-system-{}-{:08x}",
-            std::process::id(),
-            fastrand::u32(..)
-        );
+        let name = format!("order-system-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path)?;
-        Ok(Self {
-            path,
-            temporary: true,
-        })
+        Ok(Self { path, temporary: true })
     }
 
     /// A directory that is kept; made if it isn't there.
@@ -37,10 +30,7 @@ impl DataDir {
     /// It can't be made.
     pub fn at(path: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&path)?;
-        Ok(Self {
-            path,
-            temporary: false,
-        })
+        Ok(Self { path, temporary: false })
     }
 
     /// The directory itself.
@@ -61,10 +51,6 @@ impl DataDir {
     ///
     /// It can't be deleted.
     pub fn remove(self) -> io::Result<()> {
-        if self.temporary {
-            std::fs::remove_dir_all(&self.path)
-        } else {
-            Ok(())
-        }
+        if self.temporary { std::fs::remove_dir_all(&self.path) } else { Ok(()) }
     }
 }

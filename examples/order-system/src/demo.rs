@@ -42,10 +42,7 @@ pub(crate) async fn run(options: &Options, common: Common) -> Result<bool, Start
 
 fn summarize(tally: &Tally, seconds: f64) {
     let orders = tally.latency.count();
-    println!(
-        "{orders} orders in {seconds:.2} s: {:.0} orders/s",
-        orders as f64 / seconds
-    );
+    println!("{orders} orders in {seconds:.2} s: {:.0} orders/s", orders as f64 / seconds);
     let latency = &tally.latency;
     println!(
         "latency    p50 {}  p90 {}  p99 {}  max {}",
@@ -54,17 +51,10 @@ fn summarize(tally: &Tally, seconds: f64) {
         millis(latency.quantile(0.99)),
         millis(latency.max())
     );
-    let answers: Vec<_> = tally
-        .answers
-        .iter()
-        .map(|(status, count)| format!("{count} x {status}"))
-        .collect();
+    let answers: Vec<_> = tally.answers.iter().map(|(status, count)| format!("{count} x {status}")).collect();
     println!("answers    {}", answers.join(", "));
     if tally.unanswered > 0 {
         println!("unanswered {}", tally.unanswered);
     }
-    println!(
-        "looked up  {} orders, {} with a part missing",
-        tally.views, tally.partial_views
-    );
+    println!("looked up  {} orders, {} with a part missing", tally.views, tally.partial_views);
 }

@@ -16,11 +16,7 @@ pub(crate) struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            counts: vec![0; STEPS * POWERS],
-            total: 0,
-            max: Duration::ZERO,
-        }
+        Self { counts: vec![0; STEPS * POWERS], total: 0, max: Duration::ZERO }
     }
 }
 
@@ -59,17 +55,8 @@ impl Histogram {
 
     /// What was recorded after `earlier`, an older state of this one.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
-        let counts = self
-            .counts
-            .iter()
-            .zip(&earlier.counts)
-            .map(|(now, before)| now - before)
-            .collect();
-        Self {
-            counts,
-            total: self.total - earlier.total,
-            max: self.max,
-        }
+        let counts = self.counts.iter().zip(&earlier.counts).map(|(now, before)| now - before).collect();
+        Self { counts, total: self.total - earlier.total, max: self.max }
     }
 
     pub(crate) fn max(&self) -> Duration {
@@ -95,10 +82,7 @@ mod tests {
         }
         for (quantile, exact) in [(0.5, 50_000.0), (0.9, 90_000.0), (0.99, 99_000.0)] {
             let found = histogram.quantile(quantile).as_micros() as f64;
-            assert!(
-                (exact..=exact * 1.07).contains(&found),
-                "{quantile}: {found}"
-            );
+            assert!((exact..=exact * 1.07).contains(&found), "{quantile}: {found}");
         }
         assert_eq!(histogram.max(), Duration::from_millis(100));
     }

@@ -88,10 +88,7 @@ fn line(up: Duration, before: &Tally, now: &Tally, system: &System) -> String {
         report::breakers_in_short(system),
     );
     if now.unanswered + now.held_back > 0 {
-        line.push_str(&format!(
-            "  {} unanswered  {} held back",
-            now.unanswered, now.held_back
-        ));
+        line.push_str(&format!("  {} unanswered  {} held back", now.unanswered, now.held_back));
     }
     line
 }

@@ -81,10 +81,7 @@ impl Load {
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build_http(),
             base: format!("http://{gateway}"),
-            mix: Arc::new(seed::read(
-                "load/mix.json",
-                include_str!("../data/load/mix.json"),
-            )?),
+            mix: Arc::new(seed::read("load/mix.json", include_str!("../data/load/mix.json"))?),
             rng: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
             tally: Arc::default(),
         })
@@ -96,9 +93,7 @@ impl Load {
 
     /// `orders` in all, `at_once` customers side by side, each waiting for its answer.
     pub(crate) async fn place_all(&self, orders: u64, at_once: usize) {
-        stream::iter(0..orders)
-            .for_each_concurrent(at_once, |_| self.customer())
-            .await;
+        stream::iter(0..orders).for_each_concurrent(at_once, |_| self.customer()).await;
     }
 
     /// `rate` orders a second whatever the answers, until `stop`'s sender is dropped; then the answers are awaited.
@@ -145,21 +140,12 @@ impl Load {
             return None;
         };
         *counts.answers.entry(status).or_default() += 1;
-        body["id"]
-            .as_str()
-            .or(body["order_id"].as_str())
-            .map(str::to_owned)
+        body["id"].as_str().or(body["order_id"].as_str()).map(str::to_owned)
     }
 
     fn draw(&self) -> (Value, bool) {
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-        let Mix {
-            customers,
-            products,
-            most_lines,
-            most_of_a_product,
-            look_up_one_in,
-        } = &*self.mix;
+        let Mix { customers, products, most_lines, most_of_a_product, look_up_one_in } = &*self.mix;
         let mut lines: BTreeMap<&str, i64> = BTreeMap::new();
         for _ in 0..rng.usize(1..=(*most_lines).max(1)) {
             let quantity = rng.i64(1..=(*most_of_a_product).max(1));
@@ -167,15 +153,10 @@ impl Load {
                 lines.insert(sku, quantity);
             }
         }
-        let lines: Vec<_> = lines
-            .into_iter()
-            .map(|(sku, quantity)| json!({ "sku": sku, "quantity": quantity }))
-            .collect();
+        let lines: Vec<_> =
+            lines.into_iter().map(|(sku, quantity)| json!({ "sku": sku, "quantity": quantity })).collect();
         let customer = rng.choice(customers);
-        (
-            json!({ "customer": customer, "lines": lines }),
-            rng.u32(..(*look_up_one_in).max(1)) == 0,
-        )
+        (json!({ "customer": customer, "lines": lines }), rng.u32(..(*look_up_one_in).max(1)) == 0)
     }
 
     async fn place(&self, order: Value) -> Option<(StatusCode, Value)> {
@@ -186,18 +167,12 @@ impl Load {
             .ok()?;
         let response = self.client.request(request).await.ok()?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER)
-            .collect()
-            .await
-            .ok()?
-            .to_bytes();
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await.ok()?.to_bytes();
         Some((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 
     async fn look_up(&self, id: &str) {
-        let Ok(request) =
-            Request::get(format!("{}/v2/orders/{id}", self.base)).body(Full::default())
-        else {
+        let Ok(request) = Request::get(format!("{}/v2/orders/{id}", self.base)).body(Full::default()) else {
             return;
         };
         let partial = match self.client.request(request).await {

@@ -41,13 +41,7 @@ impl Running {
     {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(serve(Stopped(stopped)));
-        Self {
-            name,
-            address,
-            watch,
-            stop,
-            task,
-        }
+        Self { name, address, watch, stop, task }
     }
 
     /// What the service is called.
@@ -71,10 +65,7 @@ impl Running {
     pub async fn stop(mut self) {
         let _ = self.stop.send(());
         if timeout(PATIENCE, &mut self.task).await.is_err() {
-            tracing::warn!(
-                service = self.name,
-                "still busy after {PATIENCE:?}; left behind"
-            );
+            tracing::warn!(service = self.name, "still busy after {PATIENCE:?}; left behind");
             self.task.abort();
         }
     }
@@ -92,10 +83,7 @@ impl Stopped {
 
 /// Serves a router until `stopped`.
 pub(crate) async fn serve_http(listener: TcpListener, app: axum::Router, stopped: Stopped) {
-    if let Err(error) = axum::serve(listener, app)
-        .with_graceful_shutdown(stopped.wait())
-        .await
-    {
+    if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped.wait()).await {
         tracing::error!(%error, "server ended");
     }
 }

@@ -20,15 +20,11 @@ use crate::call::NoAnswer;
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// A client of a REST service, behind its layers.
-pub(crate) type HttpClient =
-    BoxCloneSyncService<Request<Full<Bytes>>, Response<Body>, legacy::Error>;
+pub(crate) type HttpClient = BoxCloneSyncService<Request<Full<Bytes>>, Response<Body>, legacy::Error>;
 
 /// A client of a gRPC service, behind its layers.
-pub(crate) type GrpcClient = BoxCloneSyncService<
-    Request<tonic::body::Body>,
-    Response<tonic::body::Body>,
-    tonic::transport::Error,
->;
+pub(crate) type GrpcClient =
+    BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, tonic::transport::Error>;
 
 /// What a service's layers can be asked.
 #[derive(Debug, Default)]
@@ -39,14 +35,9 @@ pub(crate) fn http(_name: &'static str, _watch: &mut Watch) -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT_WITHIN));
     connector.set_nodelay(true);
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .build(connector);
-    BoxCloneSyncService::new(
-        ServiceBuilder::new()
-            .service(client)
-            .map_response(|response| response.map(Body::new)),
-    )
+    let client: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+    BoxCloneSyncService::new(ServiceBuilder::new().service(client).map_response(|response| response.map(Body::new)))
 }
 
 /// A client of the gRPC service at `address` whose layers go by `name`. Connects when first called.
@@ -55,9 +46,8 @@ pub(crate) fn grpc(
     address: SocketAddr,
     _watch: &mut Watch,
 ) -> Result<GrpcClient, tonic::transport::Error> {
-    let channel: Channel = Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(CONNECT_WITHIN)
-        .connect_lazy();
+    let channel: Channel =
+        Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(CONNECT_WITHIN).connect_lazy();
     Ok(BoxCloneSyncService::new(
         ServiceBuilder::new()
             .service(channel)

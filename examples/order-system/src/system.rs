@@ -35,11 +35,9 @@ impl System {
     /// A port can't be had, a database can't be opened, or a data file can't be read.
     pub async fn start(data: &DataDir, port: Port, faults: Faults) -> Result<Self, StartError> {
         let database = data.database("inventory");
-        let inventory =
-            inventory::start(any_port().await?, inventory::Settings { database }).await?;
+        let inventory = inventory::start(any_port().await?, inventory::Settings { database }).await?;
         let database = data.database("payments");
-        let payments =
-            payments::start(any_port().await?, payments::Settings { database, faults }).await?;
+        let payments = payments::start(any_port().await?, payments::Settings { database, faults }).await?;
         let settings = orders::Settings {
             database: data.database("orders"),
             inventory: inventory.address(),
@@ -52,12 +50,7 @@ impl System {
             inventory: inventory.address(),
         };
         let gateway = gateway::start(port.listen().await?, settings).await?;
-        Ok(Self {
-            gateway,
-            orders,
-            inventory,
-            payments,
-        })
+        Ok(Self { gateway, orders, inventory, payments })
     }
 
     /// The address for customers.
@@ -73,12 +66,7 @@ impl System {
 
     /// Stops them, those that call before those that are called.
     pub async fn stop(self) {
-        let Self {
-            gateway,
-            orders,
-            inventory,
-            payments,
-        } = self;
+        let Self { gateway, orders, inventory, payments } = self;
         for service in [gateway, orders, inventory, payments] {
             service.stop().await;
         }

@@ -47,16 +47,10 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
         placing: stack::http("gateway.placing", &mut watch),
         orders: stack::http("gateway.orders", &mut watch),
         payments: stack::http("gateway.payments", &mut watch),
-        inventory: InventoryClient::new(stack::grpc(
-            "gateway.inventory",
-            settings.inventory,
-            &mut watch,
-        )?),
+        inventory: InventoryClient::new(stack::grpc("gateway.inventory", settings.inventory, &mut watch)?),
         addresses: settings,
     });
     let app = stack::inbound("gateway", api::router(gateway), &mut watch);
     let address = listener.local_addr()?;
-    Ok(Running::start("gateway", address, watch, |stopped| {
-        serve_http(listener, app, stopped)
-    }))
+    Ok(Running::start("gateway", address, watch, |stopped| serve_http(listener, app, stopped)))
 }

@@ -24,20 +24,13 @@ pub(super) async fn place(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body.map_err(|rejection| {
-        Problem::new(
-            rejection.status(),
-            "body-unreadable",
-            "The body is too large or broke off.",
-        )
-        .field("body")
+        Problem::new(rejection.status(), "body-unreadable", "The body is too large or broke off.").field("body")
     })?;
     let mut request = Request::post(format!("http://{}/v1/orders", gateway.addresses.orders))
         .body(Full::new(body))
         .map_err(|error| Problem::internal(&error))?;
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
-        request
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, kind.clone());
+        request.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
     }
     request.headers_mut().insert(KEY, key(&headers)?);
 
@@ -49,16 +42,11 @@ pub(super) async fn place(
     };
     let text = String::from_utf8(std::mem::take(placed.body_mut()).into())
         .map_err(|_| unanswered("order", &NoAnswer::maybe_done(Reason::Failed)))?;
-    let location = (placed.status() == StatusCode::CREATED)
-        .then(|| location(&text))
-        .flatten();
+    let location = (placed.status() == StatusCode::CREATED).then(|| location(&text)).flatten();
     let mut response = answer(placed.status(), text);
     for (name, value) in [
         (header::LOCATION, location),
-        (
-            header::RETRY_AFTER,
-            placed.headers().get(header::RETRY_AFTER).cloned(),
-        ),
+        (header::RETRY_AFTER, placed.headers().get(header::RETRY_AFTER).cloned()),
         (
             header::HeaderName::from_static("idempotency-replayed"),
             placed.headers().get("idempotency-replayed").cloned(),
@@ -76,8 +64,9 @@ pub(super) async fn place(
 fn key(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     match headers.get(KEY) {
         Some(key) => Ok(key.clone()),
-        None => HeaderValue::from_str(&format!("gateway-{}", Uuid::new_v4()))
-            .map_err(|error| Problem::internal(&error)),
+        None => {
+            HeaderValue::from_str(&format!("gateway-{}", Uuid::new_v4())).map_err(|error| Problem::internal(&error))
+        }
     }
 }
 

@@ -26,9 +26,7 @@ pub(super) async fn payment(gateway: &Gateway, id: &str) -> Section {
 }
 
 pub(super) async fn reservation(gateway: &Gateway, id: &str) -> Section {
-    let request = wire::GetReservationRequest {
-        order_id: id.to_owned(),
-    };
+    let request = wire::GetReservationRequest { order_id: id.to_owned() };
     match gateway.inventory.clone().get_reservation(request).await {
         Ok(found) => Ok(Some(shown(found.into_inner()))),
         Err(status) if status.code() == Code::NotFound => Ok(None),
@@ -37,14 +35,13 @@ pub(super) async fn reservation(gateway: &Gateway, id: &str) -> Section {
 }
 
 async fn read(client: &HttpClient, uri: String) -> Section {
-    let request = Request::get(uri)
-        .body(Full::new(Bytes::new()))
-        .map_err(|_| NoAnswer::not_sent(Reason::Failed, None))?;
+    let request =
+        Request::get(uri).body(Full::new(Bytes::new())).map_err(|_| NoAnswer::not_sent(Reason::Failed, None))?;
     let answer = call::http(client, request).await?;
     match answer.status() {
-        StatusCode::OK => serde_json::from_slice(answer.body())
-            .map(Some)
-            .map_err(|_| NoAnswer::maybe_done(Reason::Failed)),
+        StatusCode::OK => {
+            serde_json::from_slice(answer.body()).map(Some).map_err(|_| NoAnswer::maybe_done(Reason::Failed))
+        }
         StatusCode::NOT_FOUND => Ok(None),
         status => Err(call::broken(status)),
     }
@@ -57,29 +54,19 @@ fn shown(reservation: wire::Reservation) -> Value {
         wire::State::Released => "released",
         wire::State::Unspecified => "unknown",
     };
-    let lines: Vec<_> = reservation
-        .lines
-        .into_iter()
-        .map(|line| json!({ "sku": line.sku, "quantity": line.quantity }))
-        .collect();
+    let lines: Vec<_> =
+        reservation.lines.into_iter().map(|line| json!({ "sku": line.sku, "quantity": line.quantity })).collect();
     json!({ "state": state, "lines": lines })
 }
 
 /// The answer when a part that can't be done without is not to be had.
 pub(super) fn unanswered(section: &'static str, no_answer: &NoAnswer) -> Problem {
     let (status, detail) = match no_answer.reason {
-        Reason::TimedOut => (
-            StatusCode::GATEWAY_TIMEOUT,
-            "A service behind the gateway took too long.",
-        ),
-        Reason::Failed => (
-            StatusCode::BAD_GATEWAY,
-            "A service behind the gateway failed.",
-        ),
-        Reason::CircuitOpen | Reason::Overloaded | Reason::Unreachable => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "A service behind the gateway can't be reached now.",
-        ),
+        Reason::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "A service behind the gateway took too long."),
+        Reason::Failed => (StatusCode::BAD_GATEWAY, "A service behind the gateway failed."),
+        Reason::CircuitOpen | Reason::Overloaded | Reason::Unreachable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "A service behind the gateway can't be reached now.")
+        }
     };
     Problem::new(status, "section-unavailable", detail)
         .with("section", section)

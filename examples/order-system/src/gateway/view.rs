@@ -58,49 +58,26 @@ pub(super) async fn view(
     let order = match order {
         Ok(Some(order)) => order,
         Ok(None) => {
-            return Err(Problem::new(
-                StatusCode::NOT_FOUND,
-                "unknown-order",
-                "There is no such order.",
-            )
-            .field("id"));
+            return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-order", "There is no such order.").field("id"));
         }
         Err(no_answer) => return Err(unanswered("order", &no_answer)),
     };
     let mut partial = Vec::new();
     let payment = or_named("payment", payment, &mut partial);
     let reservation = or_named("reservation", reservation, &mut partial);
-    Ok(respond(&View {
-        order,
-        payment,
-        reservation,
-        partial,
-    }))
+    Ok(respond(&View { order, payment, reservation, partial }))
 }
 
 async fn optional(section: impl Future<Output = Section>) -> Section {
-    timeout(OPTIONAL_WITHIN, section)
-        .await
-        .unwrap_or(Err(NoAnswer::maybe_done(Reason::TimedOut)))
+    timeout(OPTIONAL_WITHIN, section).await.unwrap_or(Err(NoAnswer::maybe_done(Reason::TimedOut)))
 }
 
 fn or_named(name: &'static str, section: Section, partial: &mut Vec<Missing>) -> Option<Value> {
-    section.unwrap_or_else(
-        |NoAnswer {
-             reason,
-             retry_after,
-             ..
-         }| {
-            let retry_after_ms =
-                retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-            partial.push(Missing {
-                section: name,
-                reason,
-                retry_after_ms,
-            });
-            None
-        },
-    )
+    section.unwrap_or_else(|NoAnswer { reason, retry_after, .. }| {
+        let retry_after_ms = retry_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        partial.push(Missing { section: name, reason, retry_after_ms });
+        None
+    })
 }
 
 fn respond(view: &View) -> Response {

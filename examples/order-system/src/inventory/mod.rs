@@ -28,19 +28,14 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     let store = store::Store::open(&settings.database).await?;
     let service = InventoryServer::new(service::InventoryService::new(store.clone()));
     let address = listener.local_addr()?;
-    Ok(Running::start(
-        "inventory",
-        address,
-        Watch::default(),
-        |stopped| async move {
-            let served = tonic::transport::Server::builder()
-                .add_service(service)
-                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped.wait())
-                .await;
-            if let Err(error) = served {
-                tracing::error!(%error, "inventory ended");
-            }
-            store.close().await;
-        },
-    ))
+    Ok(Running::start("inventory", address, Watch::default(), |stopped| async move {
+        let served = tonic::transport::Server::builder()
+            .add_service(service)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped.wait())
+            .await;
+        if let Err(error) = served {
+            tracing::error!(%error, "inventory ended");
+        }
+        store.close().await;
+    }))
 }

@@ -26,29 +26,20 @@ impl InventoryService {
 
 #[tonic::async_trait]
 impl Inventory for InventoryService {
-    async fn reserve(
-        &self,
-        request: Request<wire::ReserveRequest>,
-    ) -> Result<Response<wire::Reservation>, Status> {
+    async fn reserve(&self, request: Request<wire::ReserveRequest>) -> Result<Response<wire::Reservation>, Status> {
         let wire::ReserveRequest { order_id, lines } = request.into_inner();
         let order = checked(order_id)?;
         let reservation = self.store.reserve(&order, checked_lines(lines)?).await?;
         Ok(answer(order, reservation))
     }
 
-    async fn commit(
-        &self,
-        request: Request<wire::CommitRequest>,
-    ) -> Result<Response<wire::Reservation>, Status> {
+    async fn commit(&self, request: Request<wire::CommitRequest>) -> Result<Response<wire::Reservation>, Status> {
         let order = checked(request.into_inner().order_id)?;
         let reservation = self.store.commit(&order).await?;
         Ok(answer(order, reservation))
     }
 
-    async fn release(
-        &self,
-        request: Request<wire::ReleaseRequest>,
-    ) -> Result<Response<wire::Reservation>, Status> {
+    async fn release(&self, request: Request<wire::ReleaseRequest>) -> Result<Response<wire::Reservation>, Status> {
         let order = checked(request.into_inner().order_id)?;
         let reservation = self.store.release(&order).await?;
         Ok(answer(order, reservation))
@@ -68,25 +59,19 @@ fn checked(order: String) -> Result<String, Status> {
     if is_id(&order) {
         Ok(order)
     } else {
-        Err(Status::invalid_argument(
-            "order_id: 1 to 64 letters, digits and dashes",
-        ))
+        Err(Status::invalid_argument("order_id: 1 to 64 letters, digits and dashes"))
     }
 }
 
 /// Sorted by product, so that two reservations can be compared.
 fn checked_lines(lines: Vec<wire::Line>) -> Result<Vec<(String, i64)>, Status> {
     if !(1..=MOST_LINES).contains(&lines.len()) {
-        return Err(Status::invalid_argument(format!(
-            "lines: 1 to {MOST_LINES}"
-        )));
+        return Err(Status::invalid_argument(format!("lines: 1 to {MOST_LINES}")));
     }
     let mut sorted = BTreeMap::new();
     for wire::Line { sku, quantity } in lines {
         if !(1..=MOST_OF_A_PRODUCT).contains(&quantity) {
-            return Err(Status::invalid_argument(format!(
-                "quantity: 1 to {MOST_OF_A_PRODUCT}"
-            )));
+            return Err(Status::invalid_argument(format!("quantity: 1 to {MOST_OF_A_PRODUCT}")));
         }
         if sorted.insert(sku, quantity).is_some() {
             return Err(Status::invalid_argument("lines: a product is named twice"));
@@ -101,31 +86,18 @@ fn answer(order_id: String, reservation: Reservation) -> Response<wire::Reservat
         State::Committed => wire::State::Committed,
         State::Released => wire::State::Released,
     };
-    let lines = reservation
-        .lines
-        .into_iter()
-        .map(|(sku, quantity)| wire::Line { sku, quantity })
-        .collect();
-    Response::new(wire::Reservation {
-        order_id,
-        state: state.into(),
-        lines,
-    })
+    let lines = reservation.lines.into_iter().map(|(sku, quantity)| wire::Line { sku, quantity }).collect();
+    Response::new(wire::Reservation { order_id, state: state.into(), lines })
 }
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::UnknownProduct { sku } => about(Code::NotFound, "unknown product", &sku, None),
-            Refusal::TooLittle { sku, available } => about(
-                Code::FailedPrecondition,
-                "too little stock",
-                &sku,
-                Some(available),
-            ),
-            Refusal::OtherLines => {
-                Status::already_exists("the order has a reservation of other lines")
+            Refusal::TooLittle { sku, available } => {
+                about(Code::FailedPrecondition, "too little stock", &sku, Some(available))
             }
+            Refusal::OtherLines => Status::already_exists("the order has a reservation of other lines"),
             Refusal::Released => Status::aborted("the order was released"),
             Refusal::Committed => Status::failed_precondition("the goods are sold"),
             Refusal::NothingHeld => Status::not_found("nothing is held for this order"),

@@ -61,19 +61,14 @@ pub(super) struct Store {
 impl Store {
     pub(super) async fn open(path: &Path) -> Result<Self, StartError> {
         let pool = db::open(path, include_str!("schema.sql")).await?;
-        let stock: Vec<Stocked> = seed::read(
-            "inventory/stock.json",
-            include_str!("../../data/inventory/stock.json"),
-        )?;
+        let stock: Vec<Stocked> = seed::read("inventory/stock.json", include_str!("../../data/inventory/stock.json"))?;
         let mut tx = pool.begin_with(db::WRITE).await?;
         for item in stock {
-            sqlx::query(
-                "INSERT OR IGNORE INTO product (sku, initial, on_hand) VALUES (?1, ?2, ?2)",
-            )
-            .bind(item.sku)
-            .bind(item.on_hand)
-            .execute(&mut *tx)
-            .await?;
+            sqlx::query("INSERT OR IGNORE INTO product (sku, initial, on_hand) VALUES (?1, ?2, ?2)")
+                .bind(item.sku)
+                .bind(item.on_hand)
+                .execute(&mut *tx)
+                .await?;
         }
         tx.commit().await?;
         Ok(Self { pool })
@@ -84,11 +79,7 @@ impl Store {
     }
 
     /// All lines or none. `lines` are sorted and name a product once.
-    pub(super) async fn reserve(
-        &self,
-        order: &str,
-        lines: Vec<(String, i64)>,
-    ) -> Result<Reservation, Refusal> {
+    pub(super) async fn reserve(&self, order: &str, lines: Vec<(String, i64)>) -> Result<Reservation, Refusal> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         if let Some(earlier) = find(&mut tx, order).await? {
             return match earlier.state {
@@ -108,10 +99,7 @@ impl Store {
                 .await?;
         }
         tx.commit().await?;
-        Ok(Reservation {
-            state: State::Held,
-            lines,
-        })
+        Ok(Reservation { state: State::Held, lines })
     }
 
     pub(super) async fn commit(&self, order: &str) -> Result<Reservation, Refusal> {
@@ -130,10 +118,7 @@ impl Store {
     pub(super) async fn release(&self, order: &str) -> Result<Reservation, Refusal> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         let lines = match find(&mut tx, order).await? {
-            Some(Reservation {
-                state: State::Committed,
-                ..
-            }) => return Err(Refusal::Committed),
+            Some(Reservation { state: State::Committed, .. }) => return Err(Refusal::Committed),
             Some(earlier) if earlier.state == State::Released => return Ok(earlier),
             Some(held) => {
                 for (sku, quantity) in &held.lines {
@@ -152,10 +137,7 @@ impl Store {
             }
         };
         tx.commit().await?;
-        Ok(Reservation {
-            state: State::Released,
-            lines,
-        })
+        Ok(Reservation { state: State::Released, lines })
     }
 
     pub(super) async fn find(&self, order: &str) -> Result<Option<Reservation>, Refusal> {
@@ -165,11 +147,10 @@ impl Store {
 }
 
 async fn find(connection: &mut SqliteConnection, order: &str) -> sqlx::Result<Option<Reservation>> {
-    let state: Option<(String,)> =
-        sqlx::query_as("SELECT state FROM reservation WHERE order_id = ?")
-            .bind(order)
-            .fetch_optional(&mut *connection)
-            .await?;
+    let state: Option<(String,)> = sqlx::query_as("SELECT state FROM reservation WHERE order_id = ?")
+        .bind(order)
+        .fetch_optional(&mut *connection)
+        .await?;
     let Some((state,)) = state else {
         return Ok(None);
     };
@@ -179,12 +160,10 @@ async fn find(connection: &mut SqliteConnection, order: &str) -> sqlx::Result<Op
         // The schema allows no fourth.
         _ => State::Released,
     };
-    let lines = sqlx::query_as(
-        "SELECT sku, quantity FROM reservation_line WHERE order_id = ? ORDER BY sku",
-    )
-    .bind(order)
-    .fetch_all(connection)
-    .await?;
+    let lines = sqlx::query_as("SELECT sku, quantity FROM reservation_line WHERE order_id = ? ORDER BY sku")
+        .bind(order)
+        .fetch_all(connection)
+        .await?;
     Ok(Some(Reservation { state, lines }))
 }
 
@@ -197,11 +176,7 @@ async fn insert(connection: &mut SqliteConnection, order: &str, state: &str) -> 
     Ok(())
 }
 
-async fn set_state(
-    connection: &mut SqliteConnection,
-    order: &str,
-    state: &str,
-) -> sqlx::Result<()> {
+async fn set_state(connection: &mut SqliteConnection, order: &str, state: &str) -> sqlx::Result<()> {
     sqlx::query("UPDATE reservation SET state = ? WHERE order_id = ?")
         .bind(state)
         .bind(order)
@@ -211,19 +186,16 @@ async fn set_state(
 }
 
 async fn take(connection: &mut SqliteConnection, sku: &str, quantity: i64) -> Result<(), Refusal> {
-    let taken =
-        sqlx::query("UPDATE product SET on_hand = on_hand - ?1 WHERE sku = ?2 AND on_hand >= ?1")
-            .bind(quantity)
-            .bind(sku)
-            .execute(&mut *connection)
-            .await?;
+    let taken = sqlx::query("UPDATE product SET on_hand = on_hand - ?1 WHERE sku = ?2 AND on_hand >= ?1")
+        .bind(quantity)
+        .bind(sku)
+        .execute(&mut *connection)
+        .await?;
     if taken.rows_affected() == 1 {
         return Ok(());
     }
-    let on_hand: Option<(i64,)> = sqlx::query_as("SELECT on_hand FROM product WHERE sku = ?")
-        .bind(sku)
-        .fetch_optional(connection)
-        .await?;
+    let on_hand: Option<(i64,)> =
+        sqlx::query_as("SELECT on_hand FROM product WHERE sku = ?").bind(sku).fetch_optional(connection).await?;
     let sku = sku.to_owned();
     Err(match on_hand {
         Some((available,)) => Refusal::TooLittle { sku, available },

@@ -28,28 +28,20 @@ struct Api {
 }
 
 pub(super) fn router(orders: Arc<Orders>, at_work: mpsc::Sender<()>) -> Router {
-    let routes = Router::new()
-        .route("/v1/orders", post(create))
-        .route("/v1/orders/{id}", get(show));
+    let routes = Router::new().route("/v1/orders", post(create)).route("/v1/orders/{id}", get(show));
     web::finish(routes).with_state(Api { orders, at_work })
 }
 
-async fn create(
-    State(api): State<Api>,
-    headers: HeaderMap,
-    Json(basket): Json<Basket>,
-) -> Result<Response, Problem> {
+async fn create(State(api): State<Api>, headers: HeaderMap, Json(basket): Json<Basket>) -> Result<Response, Problem> {
     let key = key(&headers, &basket)?;
     let order = basket.price(&api.orders.catalogue)?;
     let id = Uuid::now_v7().to_string();
     match api.orders.store.create(&id, &order, key.as_ref()).await? {
         Created::New => place(api, id, order).await,
-        Created::KeyTaken => Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "key-taken",
-            "This key was used for another order.",
-        )
-        .field("Idempotency-Key")),
+        Created::KeyTaken => {
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key-taken", "This key was used for another order.")
+                .field("Idempotency-Key"))
+        }
         Created::Before => match key {
             Some(key) => first_answer(&api.orders, &key.key).await,
             // Without a key there is no before.
@@ -89,9 +81,7 @@ async fn first_answer(orders: &Orders, key: &str) -> Result<Response, Problem> {
     match timeout(JOIN_FOR, wait).await {
         Ok(kept) => {
             let mut response = respond(kept?);
-            response
-                .headers_mut()
-                .insert("idempotency-replayed", HeaderValue::from_static("true"));
+            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
             Ok(response)
         }
         Err(_) => Err(Problem::new(
@@ -107,12 +97,7 @@ async fn first_answer(orders: &Orders, key: &str) -> Result<Response, Problem> {
 async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
     match api.orders.store.find(&id).await? {
         Some(order) => Ok(axum::Json(order).into_response()),
-        None => Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "unknown-order",
-            "There is no such order.",
-        )
-        .field("id")),
+        None => Err(Problem::new(StatusCode::NOT_FOUND, "unknown-order", "There is no such order.").field("id")),
     }
 }
 
@@ -121,14 +106,12 @@ fn key(headers: &HeaderMap, basket: &Basket) -> Result<Option<Key>, Problem> {
         return Ok(None);
     };
     match value.to_str() {
-        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) => Ok(Some(Key {
-            key: key.to_owned(),
-            fingerprint: basket.fingerprint()?,
-        })),
+        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) => {
+            Ok(Some(Key { key: key.to_owned(), fingerprint: basket.fingerprint()? }))
+        }
         _ => {
             let detail = format!("The key must have 1 to {LONGEST_KEY} visible ASCII characters.");
-            Err(Problem::new(StatusCode::BAD_REQUEST, "invalid-key", detail)
-                .field("Idempotency-Key"))
+            Err(Problem::new(StatusCode::BAD_REQUEST, "invalid-key", detail).field("Idempotency-Key"))
         }
     }
 }

@@ -50,10 +50,7 @@ impl Basket {
             .customer(&self.customer)
             .ok_or_else(|| unprocessable("customer", "There is no such customer."))?;
         if !(1..=MOST_LINES).contains(&self.lines.len()) {
-            return Err(unprocessable(
-                "lines",
-                format!("An order has 1 to {MOST_LINES} lines."),
-            ));
+            return Err(unprocessable("lines", format!("An order has 1 to {MOST_LINES} lines.")));
         }
         let mut seen = HashSet::new();
         let mut total_cents: i64 = 0;
@@ -67,16 +64,12 @@ impl Basket {
                 let detail = "This product is in another line already; add up the quantities.";
                 return Err(unprocessable(format!("lines[{index}].sku"), detail));
             }
-            let product = catalogue
-                .product(&line.sku)
-                .ok_or_else(|| unknown_product(index))?;
+            let product = catalogue.product(&line.sku).ok_or_else(|| unknown_product(index))?;
             total_cents = product
                 .price_cents
                 .checked_mul(line.quantity)
                 .and_then(|cents| total_cents.checked_add(cents))
-                .ok_or_else(|| {
-                    unprocessable("lines", "The total is beyond what can be charged.")
-                })?;
+                .ok_or_else(|| unprocessable("lines", "The total is beyond what can be charged."))?;
             lines.push(PricedLine {
                 sku: product.sku.clone(),
                 name: product.name.clone(),
@@ -84,12 +77,7 @@ impl Basket {
                 unit_price_cents: product.price_cents,
             });
         }
-        Ok(Priced {
-            customer: customer.id.clone(),
-            card: customer.card.clone(),
-            lines,
-            total_cents,
-        })
+        Ok(Priced { customer: customer.id.clone(), card: customer.card.clone(), lines, total_cents })
     }
 
     pub(super) fn fingerprint(&self) -> Result<String, Problem> {
@@ -108,17 +96,10 @@ impl Priced {
 }
 
 pub(super) fn unknown_product(index: usize) -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "unknown-product",
-        "There is no such product.",
-    )
-    .field(format!("lines[{index}].sku"))
+    Problem::new(StatusCode::NOT_FOUND, "unknown-product", "There is no such product.")
+        .field(format!("lines[{index}].sku"))
 }
 
-fn unprocessable(
-    field: impl Into<String>,
-    detail: impl Into<std::borrow::Cow<'static, str>>,
-) -> Problem {
+fn unprocessable(field: impl Into<String>, detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", detail).field(field)
 }

@@ -33,14 +33,10 @@ pub(super) struct Catalogue {
 
 impl Catalogue {
     pub(super) async fn load(pool: &SqlitePool) -> Result<Self, StartError> {
-        let products: Vec<Product> = seed::read(
-            "orders/products.json",
-            include_str!("../../data/orders/products.json"),
-        )?;
-        let customers: Vec<Customer> = seed::read(
-            "orders/customers.json",
-            include_str!("../../data/orders/customers.json"),
-        )?;
+        let products: Vec<Product> =
+            seed::read("orders/products.json", include_str!("../../data/orders/products.json"))?;
+        let customers: Vec<Customer> =
+            seed::read("orders/customers.json", include_str!("../../data/orders/customers.json"))?;
         let mut tx = pool.begin_with(db::WRITE).await?;
         for product in products {
             sqlx::query("INSERT OR IGNORE INTO product (sku, name, price_cents) VALUES (?, ?, ?)")
@@ -59,27 +55,14 @@ impl Catalogue {
                 .await?;
         }
         let products: Vec<(String, String, i64)> =
-            sqlx::query_as("SELECT sku, name, price_cents FROM product")
-                .fetch_all(&mut *tx)
-                .await?;
+            sqlx::query_as("SELECT sku, name, price_cents FROM product").fetch_all(&mut *tx).await?;
         let customers: Vec<(String, String, String)> =
-            sqlx::query_as("SELECT id, name, card FROM customer")
-                .fetch_all(&mut *tx)
-                .await?;
+            sqlx::query_as("SELECT id, name, card FROM customer").fetch_all(&mut *tx).await?;
         tx.commit().await?;
         Ok(Self {
             products: products
                 .into_iter()
-                .map(|(sku, name, price_cents)| {
-                    (
-                        sku.clone(),
-                        Product {
-                            sku,
-                            name,
-                            price_cents,
-                        },
-                    )
-                })
+                .map(|(sku, name, price_cents)| (sku.clone(), Product { sku, name, price_cents }))
                 .collect(),
             customers: customers
                 .into_iter()

@@ -31,23 +31,11 @@ pub(super) enum Failure {
 /// Takes the order `id`, which is stored as pending, to its end.
 pub(super) async fn place(orders: &Orders, id: &str, order: &Priced) -> sqlx::Result<Answer> {
     if let Err(failure) = orders.inventory.reserve(id, &order.lines).await {
-        let undo: &[Duty] = if failure.maybe_done() {
-            &[Duty::Release]
-        } else {
-            &[]
-        };
+        let undo: &[Duty] = if failure.maybe_done() { &[Duty::Release] } else { &[] };
         return reject(orders, id, order, failure, undo).await;
     }
-    if let Err(failure) = orders
-        .payments
-        .charge(id, &order.card, order.total_cents)
-        .await
-    {
-        let undo: &[Duty] = if failure.maybe_done() {
-            &[Duty::Refund, Duty::Release]
-        } else {
-            &[Duty::Release]
-        };
+    if let Err(failure) = orders.payments.charge(id, &order.card, order.total_cents).await {
+        let undo: &[Duty] = if failure.maybe_done() { &[Duty::Refund, Duty::Release] } else { &[Duty::Release] };
         return reject(orders, id, order, failure, undo).await;
     }
     confirm(orders, id).await
@@ -57,47 +45,20 @@ async fn confirm(orders: &Orders, id: &str) -> sqlx::Result<Answer> {
     orders.store.confirm(id, &[Duty::Commit]).await?;
     // Not done now, it is done later; the customer needn't wait for it.
     orders.fulfil(id, &[Duty::Commit]).await?;
-    let body = orders
-        .store
-        .find(id)
-        .await?
-        .ok_or(sqlx::Error::RowNotFound)?;
-    Ok(Answer {
-        status: StatusCode::CREATED,
-        body: json!(body).to_string(),
-    })
+    let body = orders.store.find(id).await?.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Answer { status: StatusCode::CREATED, body: json!(body).to_string() })
 }
 
-async fn reject(
-    orders: &Orders,
-    id: &str,
-    order: &Priced,
-    failure: Failure,
-    undo: &[Duty],
-) -> sqlx::Result<Answer> {
+async fn reject(orders: &Orders, id: &str, order: &Priced, failure: Failure, undo: &[Duty]) -> sqlx::Result<Answer> {
     orders.store.reject(id, failure.name(), undo).await?;
     let undone = orders.fulfil(id, undo).await?;
     let (done, later): (Vec<Duty>, Vec<Duty>) = undo.iter().partition(|duty| undone.contains(duty));
     let problem = failure
         .problem(order)
         .with("order_id", id)
-        .with(
-            "undone",
-            done.into_iter()
-                .map(|duty| duty.undoes())
-                .collect::<Vec<_>>(),
-        )
-        .with(
-            "being_undone",
-            later
-                .into_iter()
-                .map(|duty| duty.undoes())
-                .collect::<Vec<_>>(),
-        );
-    Ok(Answer {
-        status: problem.status(),
-        body: problem.body().to_string(),
-    })
+        .with("undone", done.into_iter().map(|duty| duty.undoes()).collect::<Vec<_>>())
+        .with("being_undone", later.into_iter().map(|duty| duty.undoes()).collect::<Vec<_>>());
+    Ok(Answer { status: problem.status(), body: problem.body().to_string() })
 }
 
 impl Failure {
@@ -121,34 +82,18 @@ impl Failure {
 
     fn problem(&self, order: &Priced) -> Problem {
         match self {
-            Self::UnknownProduct { sku } => Problem::new(
-                StatusCode::NOT_FOUND,
-                "unknown-product",
-                "There is no such product in stock.",
-            )
-            .field(order.field_of(sku)),
-            Self::TooLittleStock { sku, available } => Problem::new(
-                StatusCode::CONFLICT,
-                "too-little-stock",
-                format!("There are {available} left."),
-            )
-            .field(order.field_of(sku))
-            .with("available", *available),
-            Self::Declined => Problem::new(
-                StatusCode::PAYMENT_REQUIRED,
-                "declined",
-                "The card was declined.",
-            ),
-            Self::InventoryDown(call) => unavailable(
-                "inventory-unavailable",
-                "The goods could not be reserved.",
-                call,
-            ),
-            Self::PaymentsDown(call) => unavailable(
-                "payments-unavailable",
-                "The payment could not be made.",
-                call,
-            ),
+            Self::UnknownProduct { sku } => {
+                Problem::new(StatusCode::NOT_FOUND, "unknown-product", "There is no such product in stock.")
+                    .field(order.field_of(sku))
+            }
+            Self::TooLittleStock { sku, available } => {
+                Problem::new(StatusCode::CONFLICT, "too-little-stock", format!("There are {available} left."))
+                    .field(order.field_of(sku))
+                    .with("available", *available)
+            }
+            Self::Declined => Problem::new(StatusCode::PAYMENT_REQUIRED, "declined", "The card was declined."),
+            Self::InventoryDown(call) => unavailable("inventory-unavailable", "The goods could not be reserved.", call),
+            Self::PaymentsDown(call) => unavailable("payments-unavailable", "The payment could not be made.", call),
         }
     }
 }

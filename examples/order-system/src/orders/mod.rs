@@ -54,46 +54,27 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     let catalogue = catalogue::Catalogue::load(store.pool()).await?;
     let interrupted = store.reject_interrupted().await?;
     if interrupted > 0 {
-        tracing::warn!(
-            interrupted,
-            "orders were cut off by the last stop; undoing them"
-        );
+        tracing::warn!(interrupted, "orders were cut off by the last stop; undoing them");
     }
     let orders = Arc::new(Orders {
         catalogue,
         store,
-        inventory: inventory::Inventory::new(stack::grpc(
-            "orders.inventory",
-            settings.inventory,
-            &mut watch,
-        )?),
-        payments: payments::Payments::new(
-            stack::http("orders.payments", &mut watch),
-            settings.payments,
-        ),
+        inventory: inventory::Inventory::new(stack::grpc("orders.inventory", settings.inventory, &mut watch)?),
+        payments: payments::Payments::new(stack::http("orders.payments", &mut watch), settings.payments),
         answered: Notify::new(),
         owing: Notify::new(),
     });
     // Every order at work holds a clone; when the last is gone, nothing is under way.
     let (at_work, mut all_done) = mpsc::channel(1);
-    let app = stack::inbound(
-        "orders",
-        api::router(Arc::clone(&orders), at_work),
-        &mut watch,
-    );
+    let app = stack::inbound("orders", api::router(Arc::clone(&orders), at_work), &mut watch);
     let address = listener.local_addr()?;
-    Ok(Running::start(
-        "orders",
-        address,
-        watch,
-        |stopped| async move {
-            let (stop_paying, stop) = watch::channel(());
-            let debts = tokio::spawn(owed::work_off(Arc::clone(&orders), stop));
-            serve_http(listener, app, stopped).await;
-            let _ = all_done.recv().await;
-            drop(stop_paying);
-            let _ = debts.await;
-            orders.store.close().await;
-        },
-    ))
+    Ok(Running::start("orders", address, watch, |stopped| async move {
+        let (stop_paying, stop) = watch::channel(());
+        let debts = tokio::spawn(owed::work_off(Arc::clone(&orders), stop));
+        serve_http(listener, app, stopped).await;
+        let _ = all_done.recv().await;
+        drop(stop_paying);
+        let _ = debts.await;
+        orders.store.close().await;
+    }))
 }

@@ -34,9 +34,7 @@ impl Duty {
     }
 
     pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Refund, Self::Release, Self::Commit]
-            .into_iter()
-            .find(|duty| duty.name() == name)
+        [Self::Refund, Self::Release, Self::Commit].into_iter().find(|duty| duty.name() == name)
     }
 
     /// The part of the order that is undone by it.
@@ -67,24 +65,9 @@ impl Orders {
 
     async fn perform(&self, order: &str, duty: Duty) -> bool {
         let cause = match duty {
-            Duty::Refund => self
-                .payments
-                .refund(order)
-                .await
-                .err()
-                .map(|error| error.reason.name().to_owned()),
-            Duty::Release => self
-                .inventory
-                .release(order)
-                .await
-                .err()
-                .map(|status| status.message().to_owned()),
-            Duty::Commit => self
-                .inventory
-                .commit(order)
-                .await
-                .err()
-                .map(|status| status.message().to_owned()),
+            Duty::Refund => self.payments.refund(order).await.err().map(|error| error.reason.name().to_owned()),
+            Duty::Release => self.inventory.release(order).await.err().map(|status| status.message().to_owned()),
+            Duty::Commit => self.inventory.commit(order).await.err().map(|status| status.message().to_owned()),
         };
         if let Some(cause) = &cause {
             tracing::info!(order, duty = duty.name(), cause, "not done yet");
@@ -120,28 +103,18 @@ async fn round(orders: &Orders) -> sqlx::Result<Duration> {
             let stored = if orders.perform(&owed.order, owed.duty).await {
                 orders.store.fulfilled(&owed.order, owed.duty).await
             } else {
-                orders
-                    .store
-                    .postpone(&owed.order, owed.duty, wait_after(owed.attempts))
-                    .await
+                orders.store.postpone(&owed.order, owed.duty, wait_after(owed.attempts)).await
             };
             if let Err(error) = stored {
                 tracing::error!(%error, order = owed.order, "can't note what became of a duty");
             }
         })
         .await;
-    Ok(orders
-        .store
-        .until_due()
-        .await?
-        .unwrap_or(LAST_WAIT)
-        .min(LAST_WAIT))
+    Ok(orders.store.until_due().await?.unwrap_or(LAST_WAIT).min(LAST_WAIT))
 }
 
 fn wait_after(attempts: u32) -> Duration {
-    FIRST_WAIT
-        .saturating_mul(1 << attempts.min(16))
-        .min(LAST_WAIT)
+    FIRST_WAIT.saturating_mul(1 << attempts.min(16)).min(LAST_WAIT)
 }
 
 #[cfg(test)]

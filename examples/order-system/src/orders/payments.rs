@@ -26,23 +26,13 @@ pub(super) struct Payments {
 
 impl Payments {
     pub(super) fn new(client: HttpClient, address: SocketAddr) -> Self {
-        Self {
-            client,
-            base: format!("http://{address}"),
-        }
+        Self { client, base: format!("http://{address}") }
     }
 
     pub(super) async fn charge(&self, order: &str, card: &str, cents: i64) -> Result<(), Failure> {
-        let charge = NewCharge {
-            order_id: order,
-            card,
-            amount_cents: cents,
-        };
+        let charge = NewCharge { order_id: order, card, amount_cents: cents };
         let answer = match serde_json::to_vec(&charge) {
-            Ok(body) => {
-                self.send(Method::POST, "/v1/charges".to_owned(), order, body.into())
-                    .await
-            }
+            Ok(body) => self.send(Method::POST, "/v1/charges".to_owned(), order, body.into()).await,
             Err(_) => Err(NoAnswer::not_sent(Reason::Failed, None)),
         };
         match answer {
@@ -52,10 +42,7 @@ impl Payments {
                 // Any other refusal is our own mistake, not the customer's; it was certainly not charged.
                 status if status.is_client_error() && !may_have_acted(status) => {
                     tracing::error!(%status, order, "payments refused a charge of ours");
-                    Err(Failure::PaymentsDown(NoAnswer::not_sent(
-                        Reason::Failed,
-                        None,
-                    )))
+                    Err(Failure::PaymentsDown(NoAnswer::not_sent(Reason::Failed, None)))
                 }
                 status => Err(Failure::PaymentsDown(call::broken(status))),
             },
@@ -65,28 +52,11 @@ impl Payments {
 
     /// Gives the money back if any was taken; a charge that is still under way will be refused.
     pub(super) async fn refund(&self, order: &str) -> Result<(), NoAnswer> {
-        let answer = self
-            .send(
-                Method::DELETE,
-                format!("/v1/charges/{order}"),
-                order,
-                Bytes::new(),
-            )
-            .await?;
-        if answer.status().is_success() {
-            Ok(())
-        } else {
-            Err(call::broken(answer.status()))
-        }
+        let answer = self.send(Method::DELETE, format!("/v1/charges/{order}"), order, Bytes::new()).await?;
+        if answer.status().is_success() { Ok(()) } else { Err(call::broken(answer.status())) }
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: String,
-        order: &str,
-        body: Bytes,
-    ) -> Result<Response<Bytes>, NoAnswer> {
+    async fn send(&self, method: Method, path: String, order: &str, body: Bytes) -> Result<Response<Bytes>, NoAnswer> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -100,8 +70,5 @@ impl Payments {
 }
 
 fn may_have_acted(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-    )
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }

@@ -15,12 +15,7 @@ pub(super) enum Fault {
     UnavailableAfter,
 }
 
-const MIX: [Fault; 4] = [
-    Fault::Decline,
-    Fault::FailBefore,
-    Fault::FailAfter,
-    Fault::UnavailableAfter,
-];
+const MIX: [Fault; 4] = [Fault::Decline, Fault::FailBefore, Fault::FailAfter, Fault::UnavailableAfter];
 
 /// Fails a share of the charges, drawn from a seed so that a run can be had again.
 #[derive(Debug)]
@@ -50,10 +45,7 @@ impl Faults {
     /// `share` isn't from 0 to 1.
     pub fn new(share: f64, seed: u64) -> Result<Self, InvalidShare> {
         if (0.0..=1.0).contains(&share) {
-            Ok(Self {
-                share,
-                rng: Mutex::new(fastrand::Rng::with_seed(seed)),
-            })
+            Ok(Self { share, rng: Mutex::new(fastrand::Rng::with_seed(seed)) })
         } else {
             Err(InvalidShare)
         }
@@ -62,10 +54,7 @@ impl Faults {
     /// No charge fails.
     #[must_use]
     pub fn none() -> Self {
-        Self {
-            share: 0.0,
-            rng: Mutex::new(fastrand::Rng::with_seed(0)),
-        }
+        Self { share: 0.0, rng: Mutex::new(fastrand::Rng::with_seed(0)) }
     }
 
     pub(super) fn draw(&self) -> Option<Fault> {

@@ -30,18 +30,10 @@ pub struct Settings {
 /// The database can't be opened, or the file of cards can't be read.
 pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running, StartError> {
     let store = store::Store::open(&settings.database).await?;
-    let app = api::router(Arc::new(api::Payments {
-        store: store.clone(),
-        faults: settings.faults,
-    }));
+    let app = api::router(Arc::new(api::Payments { store: store.clone(), faults: settings.faults }));
     let address = listener.local_addr()?;
-    Ok(Running::start(
-        "payments",
-        address,
-        Watch::default(),
-        |stopped| async move {
-            serve_http(listener, app, stopped).await;
-            store.close().await;
-        },
-    ))
+    Ok(Running::start("payments", address, Watch::default(), |stopped| async move {
+        serve_http(listener, app, stopped).await;
+        store.close().await;
+    }))
 }

@@ -58,10 +58,7 @@ pub(super) struct Store {
 impl Store {
     pub(super) async fn open(path: &Path) -> Result<Self, StartError> {
         let pool = db::open(path, include_str!("schema.sql")).await?;
-        let cards: Vec<Card> = seed::read(
-            "payments/cards.json",
-            include_str!("../../data/payments/cards.json"),
-        )?;
+        let cards: Vec<Card> = seed::read("payments/cards.json", include_str!("../../data/payments/cards.json"))?;
         let mut tx = pool.begin_with(db::WRITE).await?;
         for card in cards {
             sqlx::query("INSERT OR IGNORE INTO card (token, limit_cents) VALUES (?, ?)")
@@ -79,13 +76,7 @@ impl Store {
     }
 
     /// Charges once, however often it is asked. With `decline` the bank says no whatever the card.
-    pub(super) async fn charge(
-        &self,
-        order: &str,
-        card: &str,
-        cents: i64,
-        decline: bool,
-    ) -> Result<Charge, Refusal> {
+    pub(super) async fn charge(&self, order: &str, card: &str, cents: i64, decline: bool) -> Result<Charge, Refusal> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         if let Some(earlier) = find(&mut tx, order).await? {
             return match earlier.state {
@@ -95,10 +86,8 @@ impl Store {
                 State::Charged => Ok(earlier),
             };
         }
-        let limit: Option<(i64,)> = sqlx::query_as("SELECT limit_cents FROM card WHERE token = ?")
-            .bind(card)
-            .fetch_optional(&mut *tx)
-            .await?;
+        let limit: Option<(i64,)> =
+            sqlx::query_as("SELECT limit_cents FROM card WHERE token = ?").bind(card).fetch_optional(&mut *tx).await?;
         let (limit,) = limit.ok_or(Refusal::UnknownCard)?;
         if decline || cents > limit {
             insert(&mut tx, order, cents, "declined").await?;
@@ -108,11 +97,7 @@ impl Store {
         insert(&mut tx, order, cents, "charged").await?;
         book(&mut tx, order, "charge", cents).await?;
         tx.commit().await?;
-        Ok(Charge {
-            order_id: order.to_owned(),
-            amount_cents: cents,
-            state: State::Charged,
-        })
+        Ok(Charge { order_id: order.to_owned(), amount_cents: cents, state: State::Charged })
     }
 
     /// Gives the money back, if any was taken, and sees to it that none will be.
@@ -131,11 +116,7 @@ impl Store {
             Some(settled) => settled,
             None => {
                 insert(&mut tx, order, 0, "void").await?;
-                Charge {
-                    order_id: order.to_owned(),
-                    amount_cents: 0,
-                    state: State::Void,
-                }
+                Charge { order_id: order.to_owned(), amount_cents: 0, state: State::Void }
             }
         };
         tx.commit().await?;
@@ -149,11 +130,10 @@ impl Store {
 }
 
 async fn find(connection: &mut SqliteConnection, order: &str) -> sqlx::Result<Option<Charge>> {
-    let row: Option<(i64, String)> =
-        sqlx::query_as("SELECT amount_cents, state FROM charge WHERE order_id = ?")
-            .bind(order)
-            .fetch_optional(connection)
-            .await?;
+    let row: Option<(i64, String)> = sqlx::query_as("SELECT amount_cents, state FROM charge WHERE order_id = ?")
+        .bind(order)
+        .fetch_optional(connection)
+        .await?;
     Ok(row.map(|(amount_cents, state)| Charge {
         order_id: order.to_owned(),
         amount_cents,
@@ -167,12 +147,7 @@ async fn find(connection: &mut SqliteConnection, order: &str) -> sqlx::Result<Op
     }))
 }
 
-async fn insert(
-    connection: &mut SqliteConnection,
-    order: &str,
-    cents: i64,
-    state: &str,
-) -> sqlx::Result<()> {
+async fn insert(connection: &mut SqliteConnection, order: &str, cents: i64, state: &str) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO charge (order_id, amount_cents, state) VALUES (?, ?, ?)")
         .bind(order)
         .bind(cents)
@@ -182,12 +157,7 @@ async fn insert(
     Ok(())
 }
 
-async fn book(
-    connection: &mut SqliteConnection,
-    order: &str,
-    kind: &str,
-    cents: i64,
-) -> sqlx::Result<()> {
+async fn book(connection: &mut SqliteConnection, order: &str, kind: &str, cents: i64) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO entry (order_id, kind, amount_cents) VALUES (?, ?, ?)")
         .bind(order)
         .bind(kind)

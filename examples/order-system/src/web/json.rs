@@ -23,16 +23,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             )
             .field("content-type"));
         }
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                let kind = if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    "body-too-large"
-                } else {
-                    "body-unreadable"
-                };
-                Problem::new(rejection.status(), kind, "The body could not be read.").field("body")
-            })?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let kind =
+                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { "body-too-large" } else { "body-unreadable" };
+            Problem::new(rejection.status(), kind, "The body could not be read.").field("body")
+        })?;
         parse(&bytes).map(Self)
     }
 }
@@ -45,12 +40,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let inner = error.into_inner();
         if inner.is_data() {
             let field = if path == "." { "body".to_owned() } else { path };
-            Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid-field",
-                inner.to_string(),
-            )
-            .field(field)
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", inner.to_string()).field(field)
         } else {
             malformed(&inner)
         }
@@ -60,12 +50,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "malformed-json",
-        format!("The body is not JSON: {error}."),
-    )
-    .field("body")
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-json", format!("The body is not JSON: {error}.")).field("body")
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

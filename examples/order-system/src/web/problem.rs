@@ -18,18 +18,8 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(
-        status: StatusCode,
-        kind: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            status,
-            kind,
-            detail: detail.into(),
-            retry_after: None,
-            more: Map::new(),
-        }
+    pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, kind, detail: detail.into(), retry_after: None, more: Map::new() }
     }
 
     /// The one for what nobody outside can help: the cause goes to the log, never to the answer.
@@ -76,9 +66,7 @@ impl IntoResponse for Problem {
         if let Some(after) = self.retry_after {
             // Whole seconds only, and rounded up: too early is refused again.
             let seconds = after.as_millis().div_ceil(1000).max(1) as u64;
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -97,10 +85,5 @@ pub(crate) fn answer(status: StatusCode, body: String) -> Response {
     } else {
         "application/json"
     };
-    (
-        status,
-        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
-        body,
-    )
-        .into_response()
+    (status, [(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
 }

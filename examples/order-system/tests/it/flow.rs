@@ -6,10 +6,7 @@ use crate::support::{Shop, basket, is_problem};
 #[tokio::test]
 async fn an_order_is_reserved_paid_and_confirmed() {
     let shop = Shop::open().await;
-    let placed = shop
-        .customer
-        .order("ada", &[("chisel-25", 2), ("mortar-lime", 10)])
-        .await;
+    let placed = shop.customer.order("ada", &[("chisel-25", 2), ("mortar-lime", 10)]).await;
     assert_eq!(placed.status, 201, "{}", placed.body);
     assert_eq!(placed.text("/state"), "confirmed");
     assert_eq!(placed.body["total_cents"], 2 * 3450 + 10 * 1149);
@@ -18,10 +15,7 @@ async fn an_order_is_reserved_paid_and_confirmed() {
     assert_eq!(view.status, 200);
     assert_eq!(view.body["order"], placed.body);
     assert_eq!(view.text("/payment/state"), "charged");
-    assert_eq!(
-        view.body["payment"]["amount_cents"],
-        placed.body["total_cents"]
-    );
+    assert_eq!(view.body["payment"]["amount_cents"], placed.body["total_cents"]);
     assert_eq!(view.text("/reservation/state"), "committed");
     assert_eq!(view.body.get("_partial"), None);
     shop.close().await;
@@ -30,23 +24,14 @@ async fn an_order_is_reserved_paid_and_confirmed() {
 #[tokio::test]
 async fn too_little_stock_is_a_conflict_and_nothing_is_charged() {
     let shop = Shop::open().await;
-    let refused = shop
-        .customer
-        .order("ada", &[("chisel-25", 1), ("keystone-old", 4)])
-        .await;
+    let refused = shop.customer.order("ada", &[("chisel-25", 1), ("keystone-old", 4)]).await;
     is_problem(&refused, 409, "too-little-stock");
     assert_eq!(refused.text("/field"), "lines[1].sku");
     assert_eq!(refused.body["available"], 3);
     assert_eq!(refused.body["undone"], json!([]));
 
-    let view = shop
-        .customer
-        .get(&format!("/v2/orders/{}", refused.text("/order_id")))
-        .await;
-    assert_eq!(
-        (view.text("/order/state"), view.text("/order/reason")),
-        ("rejected", "too_little_stock")
-    );
+    let view = shop.customer.get(&format!("/v2/orders/{}", refused.text("/order_id"))).await;
+    assert_eq!((view.text("/order/state"), view.text("/order/reason")), ("rejected", "too_little_stock"));
     // Neither is missing: nothing was ever reserved or charged.
     assert_eq!(view.body["payment"], json!(null));
     assert_eq!(view.body["reservation"], json!(null));
@@ -62,22 +47,13 @@ async fn a_declined_card_gives_the_goods_back() {
         is_problem(&refused, 402, "declined");
         assert_eq!(refused.body["undone"], json!(["reservation"]));
         assert_eq!(refused.body["being_undone"], json!([]));
-        let view = shop
-            .customer
-            .get(&format!("/v2/orders/{}", refused.text("/order_id")))
-            .await;
+        let view = shop.customer.get(&format!("/v2/orders/{}", refused.text("/order_id"))).await;
         assert_eq!(view.text("/order/reason"), "declined");
         assert_eq!(view.text("/payment/state"), "declined");
         assert_eq!(view.text("/reservation/state"), "released");
     }
     // The only one there is, is there for the third.
-    assert_eq!(
-        shop.customer
-            .order("ada", &[("gargoyle-1", 1)])
-            .await
-            .status,
-        201
-    );
+    assert_eq!(shop.customer.order("ada", &[("gargoyle-1", 1)]).await.status, 201);
     shop.close().await;
 }
 
@@ -106,12 +82,7 @@ async fn many_customers_at_once_share_what_there_is() {
     let body = basket("chiyo", &[("keystone-old", 1), ("rope-hemp", 2)]);
     let orders = (0..12).map(|_| shop.customer.post("/v2/orders", &body));
     let answers = futures_util::future::join_all(orders).await;
-    let with = |status: u16| {
-        answers
-            .iter()
-            .filter(|answer| answer.status == status)
-            .count()
-    };
+    let with = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
     assert_eq!((with(201), with(409)), (3, 9));
     shop.close().await;
 }

@@ -16,10 +16,7 @@ async fn a_repeated_key_gets_the_same_answer() {
 #[tokio::test]
 async fn a_refusal_is_repeated_too() {
     let shop = Shop::open().await;
-    for (customer, lines, status) in [
-        ("iris", ("chisel-25", 1), 402),
-        ("ada", ("keystone-old", 4), 409),
-    ] {
+    for (customer, lines, status) in [("iris", ("chisel-25", 1), 402), ("ada", ("keystone-old", 4), 409)] {
         let body = basket(customer, &[lines]);
         let first = shop.customer.order_with_key(customer, &body).await;
         let again = shop.customer.order_with_key(customer, &body).await;
@@ -32,13 +29,8 @@ async fn a_refusal_is_repeated_too() {
 #[tokio::test]
 async fn a_key_stands_for_one_order() {
     let shop = Shop::open().await;
-    shop.customer
-        .order_with_key("mine", &basket("ada", &[("chisel-25", 1)]))
-        .await;
-    let other = shop
-        .customer
-        .order_with_key("mine", &basket("ada", &[("chisel-25", 2)]))
-        .await;
+    shop.customer.order_with_key("mine", &basket("ada", &[("chisel-25", 1)])).await;
+    let other = shop.customer.order_with_key("mine", &basket("ada", &[("chisel-25", 2)])).await;
     is_problem(&other, 422, "key-taken");
     assert_eq!(other.text("/field"), "Idempotency-Key");
     shop.close().await;
@@ -51,10 +43,7 @@ async fn requests_that_race_with_one_key_are_one_order() {
     let racing = (0..8).map(|_| shop.customer.order_with_key("mine", &body));
     let answers = futures_util::future::join_all(racing).await;
     for answer in &answers {
-        assert_eq!(
-            (answer.status.as_u16(), &answer.body),
-            (201, &answers[0].body)
-        );
+        assert_eq!((answer.status.as_u16(), &answer.body), (201, &answers[0].body));
     }
     shop.close().await;
 }

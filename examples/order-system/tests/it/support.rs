@@ -52,10 +52,7 @@ impl Answer {
     }
 
     pub fn text(&self, pointer: &str) -> &str {
-        self.body
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_else(|| panic!("no {pointer} in {}", self.body))
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {}", self.body))
     }
 }
 
@@ -68,38 +65,19 @@ pub struct Customer {
 
 impl Customer {
     pub fn at(address: SocketAddr) -> Self {
-        Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            base: format!("http://{address}"),
-        }
+        Self { client: Client::builder(TokioExecutor::new()).build_http(), base: format!("http://{address}") }
     }
 
-    pub async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Bytes>,
-    ) -> Answer {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base));
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self
-            .client
-            .request(request.body(Full::new(body.into())).unwrap())
-            .await
-            .unwrap();
+        let response = self.client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"));
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        }
+        Answer { status: head.status, headers: head.headers, body }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -107,13 +85,7 @@ impl Customer {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(
-            Method::POST,
-            path,
-            &[("content-type", "application/json")],
-            body.to_string(),
-        )
-        .await
+        self.send(Method::POST, path, &[("content-type", "application/json")], body.to_string()).await
     }
 
     pub async fn order(&self, customer: &str, lines: &[(&str, i64)]) -> Answer {
@@ -121,20 +93,14 @@ impl Customer {
     }
 
     pub async fn order_with_key(&self, key: &str, body: &Value) -> Answer {
-        let headers = [
-            ("content-type", "application/json"),
-            ("idempotency-key", key),
-        ];
-        self.send(Method::POST, "/v2/orders", &headers, body.to_string())
-            .await
+        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        self.send(Method::POST, "/v2/orders", &headers, body.to_string()).await
     }
 }
 
 pub fn basket(customer: &str, lines: &[(&str, i64)]) -> Value {
-    let lines: Vec<_> = lines
-        .iter()
-        .map(|(sku, quantity)| serde_json::json!({ "sku": sku, "quantity": quantity }))
-        .collect();
+    let lines: Vec<_> =
+        lines.iter().map(|(sku, quantity)| serde_json::json!({ "sku": sku, "quantity": quantity })).collect();
     serde_json::json!({ "customer": customer, "lines": lines })
 }
 
@@ -155,16 +121,10 @@ impl Shop {
 
     pub async fn with_faults(faults: Faults) -> Self {
         let data = DataDir::temporary().unwrap();
-        let settings = payments::Settings {
-            database: data.database("payments"),
-            faults,
-        };
+        let settings = payments::Settings { database: data.database("payments"), faults };
         let payments = payments::start(listener().await, settings).await.unwrap();
         let address = payments.address();
-        Self {
-            payments: Some(payments),
-            ..Self::over(data, address).await
-        }
+        Self { payments: Some(payments), ..Self::over(data, address).await }
     }
 
     /// With something else where payments should be.
@@ -173,21 +133,11 @@ impl Shop {
     }
 
     pub async fn over(data: DataDir, payments: SocketAddr) -> Self {
-        let settings = inventory::Settings {
-            database: data.database("inventory"),
-        };
+        let settings = inventory::Settings { database: data.database("inventory") };
         let inventory = inventory::start(listener().await, settings).await.unwrap();
-        let settings = orders::Settings {
-            database: data.database("orders"),
-            inventory: inventory.address(),
-            payments,
-        };
+        let settings = orders::Settings { database: data.database("orders"), inventory: inventory.address(), payments };
         let orders = orders::start(listener().await, settings).await.unwrap();
-        let settings = gateway::Settings {
-            orders: orders.address(),
-            payments,
-            inventory: inventory.address(),
-        };
+        let settings = gateway::Settings { orders: orders.address(), payments, inventory: inventory.address() };
         let gateway = gateway::start(listener().await, settings).await.unwrap();
         Self {
             data,
@@ -201,14 +151,7 @@ impl Shop {
 
     /// Closes, audits, and clears up.
     pub async fn close(self) {
-        let Self {
-            data,
-            gateway,
-            orders,
-            inventory,
-            payments,
-            ..
-        } = self;
+        let Self { data, gateway, orders, inventory, payments, .. } = self;
         gateway.stop().await;
         for service in [orders, inventory, payments].into_iter().flatten() {
             service.stop().await;
@@ -224,16 +167,8 @@ impl Shop {
 
 pub fn is_problem(answer: &Answer, status: u16, kind: &str) {
     assert_eq!(answer.status.as_u16(), status, "{}", answer.body);
-    assert_eq!(
-        answer.header("content-type"),
-        Some("application/problem+json")
-    );
-    assert_eq!(
-        answer.text("/type"),
-        format!("/problems/{kind}"),
-        "{}",
-        answer.body
-    );
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(answer.text("/type"), format!("/problems/{kind}"), "{}", answer.body);
     assert_eq!(answer.body["status"], status);
     assert!(!answer.text("/title").is_empty() && !answer.text("/detail").is_empty());
 }

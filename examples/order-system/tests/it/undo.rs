@@ -54,11 +54,7 @@ async fn charge(State(bank): State<Arc<Bank>>) -> StatusCode {
 }
 
 async fn refund(State(bank): State<Arc<Bank>>, Path(order): Path<String>) -> StatusCode {
-    let failed = bank
-        .refunds_that_fail
-        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-            left.checked_sub(1)
-        });
+    let failed = bank.refunds_that_fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
     if failed.is_ok() {
         return StatusCode::INTERNAL_SERVER_ERROR;
     }
@@ -67,14 +63,9 @@ async fn refund(State(bank): State<Arc<Bank>>, Path(order): Path<String>) -> Sta
 }
 
 async fn owed(data: &DataDir) -> i64 {
-    let options = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(data.database("orders"))
-        .read_only(true);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.database("orders")).read_only(true);
     let mut books = options.connect().await.unwrap();
-    let (owed,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM owed")
-        .fetch_one(&mut books)
-        .await
-        .unwrap();
+    let (owed,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM owed").fetch_one(&mut books).await.unwrap();
     books.close().await.unwrap();
     owed
 }
@@ -122,15 +113,10 @@ async fn an_order_comes_to_its_end_though_the_customer_hangs_up() {
     assert!(hung_up.await.unwrap_err().is_cancelled());
     bank.go_on.notify_one();
 
-    let options = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(shop.data.database("orders"))
-        .read_only(true);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(shop.data.database("orders")).read_only(true);
     let mut books = options.connect().await.unwrap();
     let state = eventually(async || {
-        let (state,): (String,) = sqlx::query_as("SELECT state FROM purchase")
-            .fetch_one(&mut books)
-            .await
-            .unwrap();
+        let (state,): (String,) = sqlx::query_as("SELECT state FROM purchase").fetch_one(&mut books).await.unwrap();
         (state != "pending").then_some(state)
     });
     assert_eq!(state.await, "confirmed");
@@ -155,9 +141,7 @@ async fn goods_are_sold_when_inventory_is_back() {
     assert_eq!(owed(&shop.data).await, 1);
 
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-    let settings = inventory::Settings {
-        database: shop.data.database("inventory"),
-    };
+    let settings = inventory::Settings { database: shop.data.database("inventory") };
     shop.inventory = Some(inventory::start(listener, settings).await.unwrap());
     eventually(async || (owed(&shop.data).await == 0).then_some(())).await;
     shop.close().await;
@@ -171,18 +155,8 @@ async fn what_was_cut_off_is_undone_at_the_next_start() {
     assert_eq!(placed.status, 201);
     shop.orders.take().unwrap().stop().await;
     // As if it had died between the charge and the confirmation.
-    edit(
-        &shop.data,
-        "orders",
-        "UPDATE purchase SET state = 'pending'",
-    )
-    .await;
-    edit(
-        &shop.data,
-        "inventory",
-        "UPDATE reservation SET state = 'held'",
-    )
-    .await;
+    edit(&shop.data, "orders", "UPDATE purchase SET state = 'pending'").await;
+    edit(&shop.data, "inventory", "UPDATE reservation SET state = 'held'").await;
 
     let settings = orders::Settings {
         database: shop.data.database("orders"),
@@ -199,18 +173,9 @@ async fn what_was_cut_off_is_undone_at_the_next_start() {
 #[tokio::test]
 async fn a_second_start_over_the_same_data_changes_nothing() {
     let mut shop = Shop::open().await;
-    assert_eq!(
-        shop.customer
-            .order("ada", &[("gargoyle-1", 1)])
-            .await
-            .status,
-        201
-    );
+    assert_eq!(shop.customer.order("ada", &[("gargoyle-1", 1)]).await.status, 201);
     shop.payments.take().unwrap().stop().await;
-    let settings = payments::Settings {
-        database: shop.data.database("payments"),
-        faults: Faults::none(),
-    };
+    let settings = payments::Settings { database: shop.data.database("payments"), faults: Faults::none() };
     shop.payments = Some(payments::start(listener().await, settings).await.unwrap());
     shop.close().await;
 }

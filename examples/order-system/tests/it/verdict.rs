@@ -8,21 +8,10 @@ use crate::support::Shop;
 /// The books of a shop that sold two orders and rejected one, with one change made to them.
 pub async fn books_with(service: &str, change: &'static str) -> DataDir {
     let shop = Shop::open().await;
-    for (customer, product) in [
-        ("ada", "chisel-25"),
-        ("bruno", "rope-hemp"),
-        ("iris", "rope-hemp"),
-    ] {
+    for (customer, product) in [("ada", "chisel-25"), ("bruno", "rope-hemp"), ("iris", "rope-hemp")] {
         shop.customer.order(customer, &[(product, 2)]).await;
     }
-    let Shop {
-        data,
-        gateway,
-        orders,
-        inventory,
-        payments,
-        ..
-    } = shop;
+    let Shop { data, gateway, orders, inventory, payments, .. } = shop;
     gateway.stop().await;
     for running in [orders, inventory, payments].into_iter().flatten() {
         running.stop().await;
@@ -53,16 +42,9 @@ async fn books_that_are_right_are_found_right() {
 
 #[tokio::test]
 async fn goods_that_vanish_are_found() {
-    let verdict = verdict_on(
-        "inventory",
-        "UPDATE product SET on_hand = on_hand - 1 WHERE sku = 'level-spirit'",
-    )
-    .await;
+    let verdict = verdict_on("inventory", "UPDATE product SET on_hand = on_hand - 1 WHERE sku = 'level-spirit'").await;
     assert!(!verdict.holds() && verdict.money.is_empty());
-    assert_eq!(
-        verdict.stock,
-        ["level-spirit: 1 are gone from the shelf, 0 were sold or are held"]
-    );
+    assert_eq!(verdict.stock, ["level-spirit: 1 are gone from the shelf, 0 were sold or are held"]);
 }
 
 #[tokio::test]
@@ -74,17 +56,14 @@ async fn money_that_vanishes_is_found() {
 
 #[tokio::test]
 async fn two_mistakes_that_cancel_out_are_found() {
-    let verdict = verdict_on(
-        "payments",
-        "UPDATE entry SET amount_cents = amount_cents + 3 - 2 * id",
-    )
-    .await;
+    let verdict = verdict_on("payments", "UPDATE entry SET amount_cents = amount_cents + 3 - 2 * id").await;
     assert!(!verdict.holds(), "{verdict}");
 }
 
 #[tokio::test]
 async fn a_double_charge_is_found() {
-    let again = "INSERT INTO entry (order_id, kind, amount_cents) SELECT order_id, kind, amount_cents FROM entry WHERE id = 1";
+    let again =
+        "INSERT INTO entry (order_id, kind, amount_cents) SELECT order_id, kind, amount_cents FROM entry WHERE id = 1";
     let verdict = verdict_on("payments", again).await;
     assert!(!verdict.holds());
     assert_eq!(verdict.double_charges, 1);
@@ -93,18 +72,9 @@ async fn a_double_charge_is_found() {
 #[tokio::test]
 async fn stuck_orders_are_found() {
     let changes = [
-        (
-            "orders",
-            "UPDATE purchase SET state = 'pending' WHERE state = 'rejected'",
-        ),
-        (
-            "orders",
-            "INSERT INTO owed (order_id, duty, due_at_ms) SELECT id, 'refund', 0 FROM purchase LIMIT 1",
-        ),
-        (
-            "inventory",
-            "UPDATE reservation SET state = 'held' WHERE rowid = 1",
-        ),
+        ("orders", "UPDATE purchase SET state = 'pending' WHERE state = 'rejected'"),
+        ("orders", "INSERT INTO owed (order_id, duty, due_at_ms) SELECT id, 'refund', 0 FROM purchase LIMIT 1"),
+        ("inventory", "UPDATE reservation SET state = 'held' WHERE rowid = 1"),
     ];
     for (service, change) in changes {
         let verdict = verdict_on(service, change).await;
@@ -115,13 +85,6 @@ async fn stuck_orders_are_found() {
 
 #[tokio::test]
 async fn an_order_that_is_confirmed_but_was_not_sold_is_found() {
-    let verdict = verdict_on(
-        "orders",
-        "UPDATE purchase SET state = 'confirmed' WHERE state = 'rejected'",
-    )
-    .await;
-    assert!(
-        !verdict.money.is_empty() && !verdict.stock.is_empty(),
-        "{verdict}"
-    );
+    let verdict = verdict_on("orders", "UPDATE purchase SET state = 'confirmed' WHERE state = 'rejected'").await;
+    assert!(!verdict.money.is_empty() && !verdict.stock.is_empty(), "{verdict}");
 }

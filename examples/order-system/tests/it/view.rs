@@ -5,13 +5,7 @@ use crate::support::{Shop, is_problem};
 #[tokio::test]
 async fn a_missing_part_is_null_and_named() {
     let mut shop = Shop::open().await;
-    let path = shop
-        .customer
-        .order("ada", &[("chisel-25", 1)])
-        .await
-        .header("location")
-        .unwrap()
-        .to_owned();
+    let path = shop.customer.order("ada", &[("chisel-25", 1)]).await.header("location").unwrap().to_owned();
 
     shop.payments.take().unwrap().stop().await;
     let view = shop.customer.get(&path).await;
@@ -36,26 +30,13 @@ async fn a_missing_part_is_null_and_named() {
 #[tokio::test]
 async fn without_the_order_there_is_no_view() {
     let mut shop = Shop::open().await;
-    let path = shop
-        .customer
-        .order("ada", &[("chisel-25", 1)])
-        .await
-        .header("location")
-        .unwrap()
-        .to_owned();
-    is_problem(
-        &shop.customer.get("/v2/orders/no-such-order").await,
-        404,
-        "unknown-order",
-    );
+    let path = shop.customer.order("ada", &[("chisel-25", 1)]).await.header("location").unwrap().to_owned();
+    is_problem(&shop.customer.get("/v2/orders/no-such-order").await, 404, "unknown-order");
 
     shop.orders.take().unwrap().stop().await;
     let view = shop.customer.get(&path).await;
     is_problem(&view, 503, "section-unavailable");
-    assert_eq!(
-        (view.text("/section"), view.text("/reason")),
-        ("order", "unreachable")
-    );
+    assert_eq!((view.text("/section"), view.text("/reason")), ("order", "unreachable"));
     let placed = shop.customer.order("ada", &[("chisel-25", 1)]).await;
     is_problem(&placed, 503, "section-unavailable");
     shop.close().await;

@@ -14,11 +14,7 @@ pub(in crate::orders) struct Answer {
 
 impl Store {
     /// Keeps the answer for whoever asks again with the order's key.
-    pub(in crate::orders) async fn keep_answer(
-        &self,
-        id: &str,
-        answer: &Answer,
-    ) -> sqlx::Result<()> {
+    pub(in crate::orders) async fn keep_answer(&self, id: &str, answer: &Answer) -> sqlx::Result<()> {
         set_answer(&mut *self.pool.acquire().await?, id, answer).await
     }
 
@@ -32,17 +28,12 @@ impl Store {
         let Some((Some(status), Some(body))) = kept else {
             return Ok(None);
         };
-        let status =
-            StatusCode::from_u16(status).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let status = StatusCode::from_u16(status).map_err(|error| sqlx::Error::Decode(error.into()))?;
         Ok(Some(Answer { status, body }))
     }
 }
 
-pub(super) async fn set_answer(
-    connection: &mut SqliteConnection,
-    id: &str,
-    answer: &Answer,
-) -> sqlx::Result<()> {
+pub(super) async fn set_answer(connection: &mut SqliteConnection, id: &str, answer: &Answer) -> sqlx::Result<()> {
     sqlx::query("UPDATE idempotency SET status = ?, body = ? WHERE order_id = ?")
         .bind(answer.status.as_u16())
         .bind(&answer.body)

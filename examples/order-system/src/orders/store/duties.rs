@@ -14,30 +14,21 @@ pub(in crate::orders) struct Owed {
 
 impl Store {
     pub(in crate::orders) async fn due(&self, most: usize) -> sqlx::Result<Vec<Owed>> {
-        let rows: Vec<(String, String, u32)> = sqlx::query_as(
-            "SELECT order_id, duty, attempts FROM owed WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?",
-        )
-        .bind(now_ms())
-        .bind(i64::try_from(most).unwrap_or(i64::MAX))
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<(String, String, u32)> =
+            sqlx::query_as("SELECT order_id, duty, attempts FROM owed WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?")
+                .bind(now_ms())
+                .bind(i64::try_from(most).unwrap_or(i64::MAX))
+                .fetch_all(&self.pool)
+                .await?;
         Ok(rows
             .into_iter()
-            .filter_map(|(order, duty, attempts)| {
-                Some(Owed {
-                    order,
-                    duty: Duty::named(&duty)?,
-                    attempts,
-                })
-            })
+            .filter_map(|(order, duty, attempts)| Some(Owed { order, duty: Duty::named(&duty)?, attempts }))
             .collect())
     }
 
     /// How long until something is due, if anything is owed.
     pub(in crate::orders) async fn until_due(&self) -> sqlx::Result<Option<Duration>> {
-        let (next,): (Option<i64>,) = sqlx::query_as("SELECT MIN(due_at_ms) FROM owed")
-            .fetch_one(&self.pool)
-            .await?;
+        let (next,): (Option<i64>,) = sqlx::query_as("SELECT MIN(due_at_ms) FROM owed").fetch_one(&self.pool).await?;
         Ok(next.map(|at| Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))))
     }
 
@@ -50,12 +41,7 @@ impl Store {
         Ok(())
     }
 
-    pub(in crate::orders) async fn postpone(
-        &self,
-        order: &str,
-        duty: Duty,
-        wait: Duration,
-    ) -> sqlx::Result<()> {
+    pub(in crate::orders) async fn postpone(&self, order: &str, duty: Duty, wait: Duration) -> sqlx::Result<()> {
         sqlx::query("UPDATE owed SET attempts = attempts + 1, due_at_ms = ? WHERE order_id = ? AND duty = ?")
             .bind(after(wait))
             .bind(order)

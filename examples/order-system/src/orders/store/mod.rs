@@ -57,9 +57,7 @@ pub(in crate::orders) struct Store {
 
 impl Store {
     pub(in crate::orders) async fn open(path: &Path) -> sqlx::Result<Self> {
-        Ok(Self {
-            pool: db::open(path, include_str!("../schema.sql")).await?,
-        })
+        Ok(Self { pool: db::open(path, include_str!("../schema.sql")).await? })
     }
 
     pub(in crate::orders) fn pool(&self) -> &SqlitePool {
@@ -71,25 +69,15 @@ impl Store {
     }
 
     /// Stores the order as pending, unless its key was used before.
-    pub(in crate::orders) async fn create(
-        &self,
-        id: &str,
-        order: &Priced,
-        key: Option<&Key>,
-    ) -> sqlx::Result<Created> {
+    pub(in crate::orders) async fn create(&self, id: &str, order: &Priced, key: Option<&Key>) -> sqlx::Result<Created> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         if let Some(key) = key {
-            let used: Option<(String,)> =
-                sqlx::query_as("SELECT fingerprint FROM idempotency WHERE key = ?")
-                    .bind(&key.key)
-                    .fetch_optional(&mut *tx)
-                    .await?;
+            let used: Option<(String,)> = sqlx::query_as("SELECT fingerprint FROM idempotency WHERE key = ?")
+                .bind(&key.key)
+                .fetch_optional(&mut *tx)
+                .await?;
             if let Some((fingerprint,)) = used {
-                return Ok(if fingerprint == key.fingerprint {
-                    Created::Before
-                } else {
-                    Created::KeyTaken
-                });
+                return Ok(if fingerprint == key.fingerprint { Created::Before } else { Created::KeyTaken });
             }
         }
         insert_order(&mut tx, id, order).await?;
@@ -113,12 +101,7 @@ impl Store {
     }
 
     /// Decides the order, together with what that makes it owe.
-    pub(in crate::orders) async fn reject(
-        &self,
-        id: &str,
-        reason: &str,
-        owed: &[Duty],
-    ) -> sqlx::Result<()> {
+    pub(in crate::orders) async fn reject(&self, id: &str, reason: &str, owed: &[Duty]) -> sqlx::Result<()> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         decide(&mut tx, id, "rejected", Some(reason), owed).await?;
         tx.commit().await
@@ -128,32 +111,13 @@ impl Store {
     pub(in crate::orders) async fn reject_interrupted(&self) -> sqlx::Result<usize> {
         let mut tx = self.pool.begin_with(db::WRITE).await?;
         let pending: Vec<(String,)> =
-            sqlx::query_as("SELECT id FROM purchase WHERE state = 'pending'")
-                .fetch_all(&mut *tx)
-                .await?;
+            sqlx::query_as("SELECT id FROM purchase WHERE state = 'pending'").fetch_all(&mut *tx).await?;
         for (id,) in &pending {
-            decide(
-                &mut tx,
-                id,
-                "rejected",
-                Some("interrupted"),
-                &[Duty::Refund, Duty::Release],
-            )
-            .await?;
-            let problem = Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "interrupted",
-                "The order was cut off.",
-            )
-            .with("order_id", id.as_str())
-            .with(
-                "being_undone",
-                vec![Duty::Refund.undoes(), Duty::Release.undoes()],
-            );
-            let answer = Answer {
-                status: problem.status(),
-                body: problem.body().to_string(),
-            };
+            decide(&mut tx, id, "rejected", Some("interrupted"), &[Duty::Refund, Duty::Release]).await?;
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "interrupted", "The order was cut off.")
+                .with("order_id", id.as_str())
+                .with("being_undone", vec![Duty::Refund.undoes(), Duty::Release.undoes()]);
+            let answer = Answer { status: problem.status(), body: problem.body().to_string() };
             set_answer(&mut tx, id, &answer).await?;
         }
         tx.commit().await?;
@@ -163,12 +127,11 @@ impl Store {
     pub(in crate::orders) async fn find(&self, id: &str) -> sqlx::Result<Option<Order>> {
         type Row = (String, i64, String, Option<String>, i64);
         let mut connection = self.pool.acquire().await?;
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT customer, total_cents, state, reason, created_at_ms FROM purchase WHERE id = ?",
-        )
-        .bind(id)
-        .fetch_optional(&mut *connection)
-        .await?;
+        let row: Option<Row> =
+            sqlx::query_as("SELECT customer, total_cents, state, reason, created_at_ms FROM purchase WHERE id = ?")
+                .bind(id)
+                .fetch_optional(&mut *connection)
+                .await?;
         let Some((customer, total_cents, state, reason, created_at_ms)) = row else {
             return Ok(None);
         };
@@ -180,30 +143,13 @@ impl Store {
         .await?;
         let lines = lines
             .into_iter()
-            .map(|(sku, name, quantity, unit_price_cents)| PricedLine {
-                sku,
-                name,
-                quantity,
-                unit_price_cents,
-            })
+            .map(|(sku, name, quantity, unit_price_cents)| PricedLine { sku, name, quantity, unit_price_cents })
             .collect();
-        Ok(Some(Order {
-            id: id.to_owned(),
-            state,
-            reason,
-            customer,
-            total_cents,
-            lines,
-            created_at_ms,
-        }))
+        Ok(Some(Order { id: id.to_owned(), state, reason, customer, total_cents, lines, created_at_ms }))
     }
 }
 
-async fn insert_order(
-    connection: &mut SqliteConnection,
-    id: &str,
-    order: &Priced,
-) -> sqlx::Result<()> {
+async fn insert_order(connection: &mut SqliteConnection, id: &str, order: &Priced) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO purchase (id, customer, total_cents, state, created_at_ms) VALUES (?, ?, ?, 'pending', ?)",
     )
@@ -254,9 +200,7 @@ async fn decide(
 
 /// Wall-clock time, because it must mean the same after a restart.
 fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -1,0 +1,5 @@
+//! TBD
+
+/// TBD
+#[derive(Debug)]
+pub struct RetryLayer;

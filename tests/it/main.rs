@@ -1,0 +1,9 @@
+//! What the layers do, seen through the public API. One binary, because every further one is linked anew.
+
+mod allocations;
+mod bulkhead;
+mod circuit_breaker;
+mod protocol;
+mod retry;
+mod support;
+mod timeout;
