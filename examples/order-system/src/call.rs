@@ -26,6 +26,12 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    const ALL: [Self; 5] = [Self::CircuitOpen, Self::Overloaded, Self::TimedOut, Self::Unreachable, Self::Failed];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CircuitOpen => "circuit_open",

@@ -36,7 +36,7 @@ pub(crate) async fn run(options: &Options, common: Common) -> Result<bool, Start
     report::policies(&started.system);
     println!();
     let holds = report::finish(started.system, started.data).await?;
-    changes.abort();
+    drop(changes);
     Ok(holds && tally.unanswered == 0)
 }
 
@@ -53,6 +53,9 @@ fn summarize(tally: &Tally, seconds: f64) {
     );
     let answers: Vec<_> = tally.answers.iter().map(|(status, count)| format!("{count} x {status}")).collect();
     println!("answers    {}", answers.join(", "));
+    if tally.turned_away > 0 {
+        println!("           {} of them turned away before there was an order", tally.turned_away);
+    }
     if tally.unanswered > 0 {
         println!("unanswered {}", tally.unanswered);
     }

@@ -29,8 +29,8 @@ fn rate(text: &str) -> Result<f64, String> {
 /// Whether the verdict holds.
 pub(crate) async fn run(options: &Options, common: Common) -> Result<bool, StartError> {
     let started = common.start().await?;
-    println!("\n{}\n", try_this(&started));
     let load = Load::new(started.system.gateway(), started.seed)?;
+    println!("\n{}\n", try_this(&started, &load));
     let (stop, stopped) = watch::channel(());
     let placing = tokio::spawn({
         let (load, rate) = (load.clone(), options.rate);
@@ -48,16 +48,13 @@ pub(crate) async fn run(options: &Options, common: Common) -> Result<bool, Start
     println!("\nstopping");
     drop(stop);
     let _ = placing.await;
-    changes.abort();
+    drop(changes);
     report::finish(started.system, started.data).await
 }
 
-fn try_this(started: &Started) -> String {
-    format!(
-        "try: curl -si http://{}/v2/orders -H 'content-type: application/json' \
-         -d '{{\"customer\":\"ada\",\"lines\":[{{\"sku\":\"chisel-25\",\"quantity\":2}}]}}'",
-        started.system.gateway()
-    )
+fn try_this(started: &Started, load: &Load) -> String {
+    let (gateway, order) = (started.system.gateway(), load.example());
+    format!("try: curl -si http://{gateway}/v2/orders -H 'content-type: application/json' -d '{order}'")
 }
 
 async fn lines(system: &System, load: &Load) {

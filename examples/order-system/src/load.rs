@@ -46,6 +46,8 @@ struct Weighted {
 pub(crate) struct Tally {
     /// Orders by the status they were answered with.
     pub(crate) answers: BTreeMap<StatusCode, u64>,
+    /// Those of them that never became an order: turned away before orders had stored one.
+    pub(crate) turned_away: u64,
     /// Orders without an answer: the gateway itself couldn't be reached.
     pub(crate) unanswered: u64,
     /// Orders that would have been too many at once.
@@ -85,6 +87,12 @@ impl Load {
             rng: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
             tally: Arc::default(),
         })
+    }
+
+    /// An order that anyone may place.
+    pub(crate) fn example(&self) -> Value {
+        let (order, _) = self.draw();
+        order
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -140,7 +148,9 @@ impl Load {
             return None;
         };
         *counts.answers.entry(status).or_default() += 1;
-        body["id"].as_str().or(body["order_id"].as_str()).map(str::to_owned)
+        let id = body["id"].as_str().or(body["order_id"].as_str()).map(str::to_owned);
+        counts.turned_away += u64::from(id.is_none());
+        id
     }
 
     fn draw(&self) -> (Value, bool) {

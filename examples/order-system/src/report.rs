@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use buttress::bulkhead::BulkheadSnapshot;
+use buttress::circuit_breaker::{CircuitBreaker, CircuitBreakerSnapshot, State};
+use tokio::task::JoinSet;
 
 use crate::audit::{audit, wait_for_rest};
 use crate::data_dir::DataDir;
@@ -26,18 +28,53 @@ pub(crate) async fn finish(system: System, data: DataDir) -> Result<bool, StartE
     Ok(verdict.holds())
 }
 
-/// One line with the cause for each change of a breaker, until the task is aborted.
-pub(crate) fn tell_changes(_system: &System) -> JoinHandle<()> {
-    tokio::spawn(std::future::pending())
+/// Prints a line with the cause for each change of a breaker, until what it returns is dropped.
+pub(crate) fn tell_changes(system: &System) -> JoinSet<()> {
+    let mut tellers = JoinSet::new();
+    for breaker in breakers(system) {
+        let name = breaker.name().clone();
+        let mut changes = breaker.subscribe();
+        tellers.spawn(async move {
+            while let Some(change) = changes.next().await {
+                println!("{name} breaker {change}");
+            }
+        });
+    }
+    tellers
 }
 
 /// "all closed", or those that aren't.
-pub(crate) fn breakers_in_short(_system: &System) -> String {
-    "none".to_owned()
+pub(crate) fn breakers_in_short(system: &System) -> String {
+    let others: Vec<_> = breakers(system)
+        .filter(|breaker| breaker.state() != State::Closed)
+        .map(|breaker| format!("{} {}", breaker.name(), breaker.state()))
+        .collect();
+    if others.is_empty() { "all closed".to_owned() } else { others.join(", ") }
 }
 
 /// A line for each breaker and bulkhead.
-pub(crate) fn policies(_system: &System) {}
+pub(crate) fn policies(system: &System) {
+    for breaker in breakers(system) {
+        let CircuitBreakerSnapshot { name, state, calls, failures, refused, opened, .. } = breaker.snapshot();
+        let state = state.to_string();
+        println!(
+            "breaker    {:<20} {state:<9} {failures} of the last {calls} failed, {refused} refused, opened {opened} times",
+            name.as_str()
+        );
+    }
+    for bulkhead in system.services().flat_map(|service| &service.watch().bulkheads) {
+        let BulkheadSnapshot { limit, in_flight, waiting, rejected, .. } = bulkhead.snapshot();
+        let rejected = rejected.full + rejected.queue_full + rejected.wait_expired;
+        println!(
+            "bulkhead   {:<20} {in_flight} of {limit} in use, {waiting} waiting, {rejected} rejected",
+            bulkhead.name().as_str()
+        );
+    }
+}
+
+fn breakers(system: &System) -> impl Iterator<Item = &CircuitBreaker> {
+    system.services().flat_map(|service| &service.watch().breakers)
+}
 
 pub(crate) fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1_000.0)

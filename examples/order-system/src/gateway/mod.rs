@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use crate::running::{Running, StartError, serve_http};
-use crate::stack::{self, GrpcClient, HttpClient, Watch};
+use crate::stack::{self, GrpcClient, HttpClient, Patience, Watch};
 use crate::wire::inventory::inventory_client::InventoryClient;
 
 /// What the gateway needs to run: it knows the others by their addresses alone.
@@ -44,9 +44,9 @@ struct Gateway {
 pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running, StartError> {
     let mut watch = Watch::default();
     let gateway = Arc::new(Gateway {
-        placing: stack::http("gateway.placing", &mut watch),
-        orders: stack::http("gateway.orders", &mut watch),
-        payments: stack::http("gateway.payments", &mut watch),
+        placing: stack::http("gateway.placing", Patience::WholeOrder, &mut watch),
+        orders: stack::http("gateway.orders", Patience::Usual, &mut watch),
+        payments: stack::http("gateway.payments", Patience::Usual, &mut watch),
         inventory: InventoryClient::new(stack::grpc("gateway.inventory", settings.inventory, &mut watch)?),
         addresses: settings,
     });

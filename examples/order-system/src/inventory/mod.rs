@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::running::{Running, StartError};
-use crate::stack::Watch;
+use crate::stack::{self, Watch};
 use crate::wire::inventory::inventory_server::InventoryServer;
 
 /// What inventory needs to run.
@@ -27,9 +27,12 @@ pub struct Settings {
 pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running, StartError> {
     let store = store::Store::open(&settings.database).await?;
     let service = InventoryServer::new(service::InventoryService::new(store.clone()));
+    let mut watch = Watch::default();
+    let guard = stack::inbound_grpc("inventory", &mut watch);
     let address = listener.local_addr()?;
-    Ok(Running::start("inventory", address, Watch::default(), |stopped| async move {
+    Ok(Running::start("inventory", address, watch, |stopped| async move {
         let served = tonic::transport::Server::builder()
+            .layer(guard)
             .add_service(service)
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped.wait())
             .await;

@@ -18,7 +18,7 @@ use super::{Orders, flow};
 use crate::web::{self, Json, Problem, problem::answer};
 
 /// How long a second request with the same key waits for the first to have its answer.
-const JOIN_FOR: Duration = Duration::from_secs(10);
+const JOIN_FOR: Duration = Duration::from_secs(8);
 const LONGEST_KEY: usize = 128;
 
 #[derive(Clone)]

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::running::{Running, StartError, serve_http};
-use crate::stack::{self, Watch};
+use crate::stack::{self, Patience, Watch};
 
 /// What orders needs to run: it knows the others by their addresses alone.
 #[derive(Debug)]
@@ -60,7 +60,10 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
         catalogue,
         store,
         inventory: inventory::Inventory::new(stack::grpc("orders.inventory", settings.inventory, &mut watch)?),
-        payments: payments::Payments::new(stack::http("orders.payments", &mut watch), settings.payments),
+        payments: payments::Payments::new(
+            stack::http("orders.payments", Patience::Usual, &mut watch),
+            settings.payments,
+        ),
         answered: Notify::new(),
         owing: Notify::new(),
     });

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 pub use faults::{Faults, InvalidShare};
 
 use crate::running::{Running, StartError, serve_http};
-use crate::stack::Watch;
+use crate::stack::{self, Watch};
 
 /// What payments needs to run.
 #[derive(Debug)]
@@ -30,9 +30,11 @@ pub struct Settings {
 /// The database can't be opened, or the file of cards can't be read.
 pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running, StartError> {
     let store = store::Store::open(&settings.database).await?;
-    let app = api::router(Arc::new(api::Payments { store: store.clone(), faults: settings.faults }));
+    let mut watch = Watch::default();
+    let routes = api::router(Arc::new(api::Payments { store: store.clone(), faults: settings.faults }));
+    let app = stack::inbound("payments", routes, &mut watch);
     let address = listener.local_addr()?;
-    Ok(Running::start("payments", address, Watch::default(), |stopped| async move {
+    Ok(Running::start("payments", address, watch, |stopped| async move {
         serve_http(listener, app, stopped).await;
         store.close().await;
     }))

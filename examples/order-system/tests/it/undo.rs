@@ -13,7 +13,7 @@ use serde_json::json;
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Notify;
 
-use crate::support::{Shop, eventually, is_problem, listener, nobody};
+use crate::support::{Customer, Shop, basket, eventually, is_problem, listener, nobody};
 
 /// A stand-in for payments that keeps no books and counts.
 #[derive(Default)]
@@ -99,6 +99,44 @@ async fn what_was_never_sent_needs_no_refund() {
     assert_eq!(refused.body["undone"], json!(["reservation"]));
     assert_eq!(refused.body["being_undone"], json!([]));
     assert_eq!(owed(&shop.data).await, 0);
+    shop.close().await;
+}
+
+/// A bank that takes the charge and says nothing: whether it acted isn't known, so it is undone.
+#[tokio::test]
+async fn what_timed_out_is_undone() {
+    let (bank, address) = Bank::default().serve().await;
+    let shop = Shop::with_payments_at(address).await;
+    let refused = shop.customer.order("ada", &[("chisel-25", 1)]).await;
+    is_problem(&refused, 503, "payments-unavailable");
+    assert_eq!(refused.text("/reason"), "timed_out");
+    assert_eq!(refused.body["undone"], json!(["payment", "reservation"]));
+    assert_eq!(*bank.refunds.lock().unwrap(), [refused.text("/order_id")]);
+    shop.close().await;
+}
+
+/// Behind an open circuit nothing is sent, so there is nothing to refund.
+#[tokio::test]
+async fn what_the_breaker_refused_needs_no_refund() {
+    let bank = Bank { charge_status: Some(StatusCode::INTERNAL_SERVER_ERROR), ..Bank::default() };
+    let (bank, address) = bank.serve().await;
+    let shop = Shop::with_payments_at(address).await;
+    // Straight to orders: the gateway would not let so many through.
+    let customer = Customer::at(shop.orders.as_ref().unwrap().address());
+    let order = basket("ada", &[("chisel-25", 1)]);
+    let refused = eventually(async || {
+        let refused = customer.post("/v1/orders", &order).await;
+        (refused.text("/reason") == "circuit_open").then_some(refused)
+    });
+    let refused = refused.await;
+    let sent = bank.charges.load(Ordering::SeqCst);
+    is_problem(&refused, 503, "payments-unavailable");
+    assert_eq!(refused.body["undone"], json!(["reservation"]));
+    assert_eq!(refused.body["being_undone"], json!([]));
+
+    let again = customer.post("/v1/orders", &order).await;
+    assert_eq!(again.text("/reason"), "circuit_open");
+    assert_eq!(bank.charges.load(Ordering::SeqCst), sent);
     shop.close().await;
 }
 

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{Shop, is_problem};
+use crate::support::{Shop, eventually, is_problem};
 
 #[tokio::test]
 async fn a_missing_part_is_null_and_named() {
@@ -39,5 +39,24 @@ async fn without_the_order_there_is_no_view() {
     assert_eq!((view.text("/section"), view.text("/reason")), ("order", "unreachable"));
     let placed = shop.customer.order("ada", &[("chisel-25", 1)]).await;
     is_problem(&placed, 503, "section-unavailable");
+    shop.close().await;
+}
+
+/// Once it is clear that payments is gone, nobody waits for it any more.
+#[tokio::test]
+async fn a_part_behind_an_open_circuit_is_named_with_when_to_ask_again() {
+    let mut shop = Shop::open().await;
+    let path = shop.customer.order("ada", &[("chisel-25", 1)]).await.header("location").unwrap().to_owned();
+    shop.payments.take().unwrap().stop().await;
+
+    let view = eventually(async || {
+        let view = shop.customer.get(&path).await;
+        assert_eq!((view.status.as_u16(), view.header("x-partial")), (200, Some("payment")));
+        (view.text("/_partial/0/reason") == "circuit_open").then_some(view)
+    });
+    let view = view.await;
+    let missing = &view.body["_partial"][0];
+    assert!((1..=10_000).contains(&missing["retry_after_ms"].as_u64().unwrap()), "{missing}");
+    assert_eq!(missing.as_object().unwrap().len(), 3, "nothing else leaks: {missing}");
     shop.close().await;
 }
