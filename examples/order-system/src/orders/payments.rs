@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use axum::http::{Method, Request, Response, StatusCode, header};
+use axum::http::request::Builder;
+use axum::http::{Request, Response, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::Full;
 use serde::Serialize;
@@ -20,19 +21,24 @@ struct NewCharge<'a> {
 
 #[derive(Clone, Debug)]
 pub(super) struct Payments {
-    client: HttpClient,
+    charges: HttpClient,
+    /// When charges fail there is most to refund, so a breaker that is open for those must not hold it up.
+    refunds: HttpClient,
     base: String,
 }
 
 impl Payments {
-    pub(super) fn new(client: HttpClient, address: SocketAddr) -> Self {
-        Self { client, base: format!("http://{address}") }
+    pub(super) fn new(charges: HttpClient, refunds: HttpClient, address: SocketAddr) -> Self {
+        Self { charges, refunds, base: format!("http://{address}") }
     }
 
     pub(super) async fn charge(&self, order: &str, card: &str, cents: i64) -> Result<(), Failure> {
         let charge = NewCharge { order_id: order, card, amount_cents: cents };
         let answer = match serde_json::to_vec(&charge) {
-            Ok(body) => self.send(Method::POST, "/v1/charges".to_owned(), order, body.into()).await,
+            Ok(body) => {
+                let request = Request::post(format!("{}/v1/charges", self.base));
+                send(&self.charges, request, order, body.into()).await
+            }
             Err(_) => Err(NoAnswer::not_sent(Reason::Failed, None)),
         };
         match answer {
@@ -52,21 +58,20 @@ impl Payments {
 
     /// Gives the money back if any was taken; a charge that is still under way will be refused.
     pub(super) async fn refund(&self, order: &str) -> Result<(), NoAnswer> {
-        let answer = self.send(Method::DELETE, format!("/v1/charges/{order}"), order, Bytes::new()).await?;
+        let request = Request::delete(format!("{}/v1/charges/{order}", self.base));
+        let answer = send(&self.refunds, request, order, Bytes::new()).await?;
         if answer.status().is_success() { Ok(()) } else { Err(call::broken(answer.status())) }
     }
+}
 
-    async fn send(&self, method: Method, path: String, order: &str, body: Bytes) -> Result<Response<Bytes>, NoAnswer> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .header(header::CONTENT_TYPE, "application/json")
-            // Payments answers the order's second charge like its first, so it may be sent again.
-            .header("idempotency-key", order)
-            .body(Full::new(body))
-            .map_err(|_| NoAnswer::not_sent(Reason::Failed, None))?;
-        call::http(&self.client, request).await
-    }
+async fn send(client: &HttpClient, request: Builder, order: &str, body: Bytes) -> Result<Response<Bytes>, NoAnswer> {
+    let request = request
+        .header(header::CONTENT_TYPE, "application/json")
+        // Payments answers the order's second charge like its first, so it may be sent again.
+        .header("idempotency-key", order)
+        .body(Full::new(body))
+        .map_err(|_| NoAnswer::not_sent(Reason::Failed, None))?;
+    call::http(client, request).await
 }
 
 fn may_have_acted(status: StatusCode) -> bool {

@@ -27,7 +27,7 @@ async fn the_demo_is_bounded_and_judges_itself() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("50 orders in "), "{text}");
     assert!(text.contains("p50") && text.contains("p90") && text.contains("p99") && text.contains("max"), "{text}");
-    for policy in ["breaker    orders.payments", "bulkhead   orders.payments", "bulkhead   inventory"] {
+    for policy in ["breaker    orders.charges", "bulkhead   orders.refunds", "bulkhead   inventory"] {
         assert!(text.contains(policy), "{text}");
     }
     let verdict = text.lines().find(|line| line.starts_with("VERDICT 50 orders: ")).expect(&text);
