@@ -9,7 +9,7 @@ use axum::http::{Extensions, HeaderValue, Request, Response};
 use buttress::bulkhead::Bulkhead;
 use buttress::circuit_breaker::CircuitBreaker;
 use buttress::protocol::Grpc;
-use buttress::{BulkheadLayer, CircuitBreakerLayer, Elapsed, Rejection, TimeoutLayer};
+use buttress::{BulkheadLayer, CircuitBreakerLayer, Deadline, Elapsed, Rejection, TimeoutLayer};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -126,6 +126,24 @@ pub(crate) fn inbound_grpc(name: &'static str, watch: &mut Watch) -> Stack<Bulkh
     let bulkhead = BulkheadLayer::grpc(name).max_concurrent(SERVED_AT_ONCE);
     watch.bulkheads.push(bulkhead.handle());
     Stack::new(bulkhead, TimeoutLayer::grpc(name).within(SERVED_WITHIN))
+}
+
+/// When the caller at hand wants its answer, for a task of its own: by itself that knows nothing of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due(Option<Deadline>);
+
+impl Due {
+    pub(crate) fn of_caller() -> Self {
+        Self(Deadline::current())
+    }
+
+    /// Lets no call in `step` run longer, nor be sent later.
+    pub(crate) async fn limit<F: Future>(self, step: F) -> F::Output {
+        match self.0 {
+            Some(deadline) => deadline.scope(step).await,
+            None => step.await,
+        }
+    }
 }
 
 /// Whether a response is one of our own layers' and not the other side's.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::basket::{Basket, Priced};
 use super::store::{Answer, Created, Key};
 use super::{Orders, flow};
+use crate::stack::Due;
 use crate::web::{self, Json, Problem, problem::answer};
 
 /// How long a second request with the same key waits for the first to have its answer.
@@ -53,9 +54,10 @@ async fn create(State(api): State<Api>, headers: HeaderMap, Json(basket): Json<B
 /// Runs the flow on a task of its own: a customer who hangs up must not leave it half done.
 async fn place(api: Api, id: String, order: Priced) -> Result<Response, Problem> {
     let Api { orders, at_work } = api;
+    let due = Due::of_caller();
     let flow = tokio::spawn(async move {
         let _at_work = at_work;
-        let answer = flow::place(&orders, &id, &order).await?;
+        let answer = flow::place(&orders, &id, &order, due).await?;
         orders.store.keep_answer(&id, &answer).await?;
         orders.answered.notify_waiters();
         Ok::<_, sqlx::Error>(answer)

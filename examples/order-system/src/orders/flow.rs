@@ -16,6 +16,7 @@ use super::basket::Priced;
 use super::owed::Duty;
 use super::store::Answer;
 use crate::call::NoAnswer;
+use crate::stack::Due;
 use crate::web::Problem;
 
 /// Why a step did not happen, or may not have.
@@ -28,13 +29,14 @@ pub(super) enum Failure {
     PaymentsDown(NoAnswer),
 }
 
-/// Takes the order `id`, which is stored as pending, to its end.
-pub(super) async fn place(orders: &Orders, id: &str, order: &Priced) -> sqlx::Result<Answer> {
-    if let Err(failure) = orders.inventory.reserve(id, &order.lines).await {
+/// Takes the order `id`, which is stored as pending, to its end. The steps must be done when the customer's
+/// answer is `due`; undoing them, and what follows the charge, takes the time it takes.
+pub(super) async fn place(orders: &Orders, id: &str, order: &Priced, due: Due) -> sqlx::Result<Answer> {
+    if let Err(failure) = due.limit(orders.inventory.reserve(id, &order.lines)).await {
         let undo: &[Duty] = if failure.maybe_done() { &[Duty::Release] } else { &[] };
         return reject(orders, id, order, failure, undo).await;
     }
-    if let Err(failure) = orders.payments.charge(id, &order.card, order.total_cents).await {
+    if let Err(failure) = due.limit(orders.payments.charge(id, &order.card, order.total_cents)).await {
         let undo: &[Duty] = if failure.maybe_done() { &[Duty::Refund, Duty::Release] } else { &[Duty::Release] };
         return reject(orders, id, order, failure, undo).await;
     }

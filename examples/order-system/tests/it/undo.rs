@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::routing::{delete, post};
 use order_system::payments::Faults;
 use order_system::{DataDir, audit, inventory, orders, payments};
@@ -112,6 +112,21 @@ async fn what_timed_out_is_undone() {
     assert_eq!(refused.text("/reason"), "timed_out");
     assert_eq!(refused.body["undone"], json!(["payment", "reservation"]));
     assert_eq!(*bank.refunds.lock().unwrap(), [refused.text("/order_id")]);
+    shop.close().await;
+}
+
+/// The customer's deadline is the steps' too, through gateway and orders: what isn't done by then is undone.
+#[tokio::test]
+async fn a_customer_who_was_told_that_it_took_too_long_is_not_charged_later() {
+    let (bank, address) = Bank::default().serve().await;
+    let shop = Shop::with_payments_at(address).await;
+    let headers = [("content-type", "application/json"), ("x-request-timeout-ms", "200")];
+    let body = basket("ada", &[("chisel-25", 1)]).to_string();
+    let answer = shop.customer.send(Method::POST, "/v2/orders", &headers, body).await;
+    assert_eq!(answer.status, 504, "{}", answer.body);
+    let refunded = eventually(async || bank.refunds.lock().unwrap().first().cloned());
+    let view = shop.customer.get(&format!("/v2/orders/{}", refunded.await)).await;
+    assert_eq!(view.text("/order/reason"), "payments_unavailable");
     shop.close().await;
 }
 
