@@ -90,7 +90,7 @@ async fn judge(path: PathBuf) -> Result<bool, StartError> {
         return Err(format!("{} is not a directory", path.display()).into());
     }
     let verdict = audit(&DataDir::at(path)?).await?;
-    println!("{verdict}");
+    say!("{verdict}");
     Ok(verdict.holds())
 }
 
@@ -117,10 +117,10 @@ impl Common {
         let port = self.port.map_or(Port::Preferred(USUAL_PORT), Port::Exactly);
         let system = System::start(&data, port, Faults::new(self.fail_payments, seed)?).await?;
         for service in system.services() {
-            println!("{:<10} http://{}", service.name(), service.address());
+            say!("{:<10} http://{}", service.name(), service.address());
         }
-        println!("databases  {}", data.path().display());
-        println!("seed       {seed}");
+        say!("databases  {}", data.path().display());
+        say!("seed       {seed}");
         Ok(Started { system, data, seed })
     }
 }

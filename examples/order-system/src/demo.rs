@@ -23,18 +23,18 @@ pub(crate) async fn run(options: &Options, common: Common) -> Result<bool, Start
     let started = common.start().await?;
     let load = Load::new(started.system.gateway(), started.seed)?;
     let changes = report::tell_changes(&started.system);
-    println!();
+    say!();
     let began = Instant::now();
     tokio::select! {
         () = load.place_all(options.orders, options.customers.into()) => {}
-        () = interrupted() => println!("stopping"),
+        () = interrupted() => say!("stopping"),
     }
     let took = began.elapsed();
     let tally = load.tally();
     summarize(&tally, took.as_secs_f64());
-    println!();
+    say!();
     report::policies(&started.system);
-    println!();
+    say!();
     let holds = report::finish(started.system, started.data).await?;
     drop(changes);
     Ok(holds && tally.unanswered == 0)
@@ -42,9 +42,9 @@ pub(crate) async fn run(options: &Options, common: Common) -> Result<bool, Start
 
 fn summarize(tally: &Tally, seconds: f64) {
     let orders = tally.latency.count();
-    println!("{orders} orders in {seconds:.2} s: {:.0} orders/s", orders as f64 / seconds);
+    say!("{orders} orders in {seconds:.2} s: {:.0} orders/s", orders as f64 / seconds);
     let latency = &tally.latency;
-    println!(
+    say!(
         "latency    p50 {}  p90 {}  p99 {}  max {}",
         millis(latency.quantile(0.5)),
         millis(latency.quantile(0.9)),
@@ -52,12 +52,12 @@ fn summarize(tally: &Tally, seconds: f64) {
         millis(latency.max())
     );
     let answers: Vec<_> = tally.answers.iter().map(|(status, count)| format!("{count} x {status}")).collect();
-    println!("answers    {}", answers.join(", "));
+    say!("answers    {}", answers.join(", "));
     if tally.turned_away > 0 {
-        println!("           {} of them turned away before there was an order", tally.turned_away);
+        say!("           {} of them turned away before there was an order", tally.turned_away);
     }
     if tally.unanswered > 0 {
-        println!("unanswered {}", tally.unanswered);
+        say!("unanswered {}", tally.unanswered);
     }
-    println!("looked up  {} orders, {} with a part missing", tally.views, tally.partial_views);
+    say!("looked up  {} orders, {} with a part missing", tally.views, tally.partial_views);
 }

@@ -30,7 +30,7 @@ fn rate(text: &str) -> Result<f64, String> {
 pub(crate) async fn run(options: &Options, common: Common) -> Result<bool, StartError> {
     let started = common.start().await?;
     let load = Load::new(started.system.gateway(), started.seed)?;
-    println!("\n{}\n", try_this(&started, &load));
+    say!("\n{}\n", try_this(&started, &load));
     let (stop, stopped) = watch::channel(());
     let placing = tokio::spawn({
         let (load, rate) = (load.clone(), options.rate);
@@ -45,7 +45,7 @@ pub(crate) async fn run(options: &Options, common: Common) -> Result<bool, Start
         () = lines(&started.system, &load) => {}
         () = interrupted() => {}
     }
-    println!("\nstopping");
+    say!("\nstopping");
     drop(stop);
     let _ = placing.await;
     drop(changes);
@@ -66,7 +66,7 @@ async fn lines(system: &System, load: &Load) {
     loop {
         ticks.tick().await;
         let now = load.tally();
-        println!("{}", line(began.elapsed(), &before, &now, system));
+        say!("{}", line(began.elapsed(), &before, &now, system));
         before = now;
     }
 }

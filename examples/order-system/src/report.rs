@@ -19,11 +19,11 @@ pub(crate) async fn finish(system: System, data: DataDir) -> Result<bool, StartE
     wait_for_rest(&data, REST_WITHIN).await?;
     system.stop().await;
     let verdict = audit(&data).await?;
-    println!("{verdict}");
+    say!("{verdict}");
     if verdict.holds() {
         data.remove()?;
     } else {
-        println!("the databases are in {}", data.path().display());
+        say!("the databases are in {}", data.path().display());
     }
     Ok(verdict.holds())
 }
@@ -36,7 +36,7 @@ pub(crate) fn tell_changes(system: &System) -> JoinSet<()> {
         let mut changes = breaker.subscribe();
         tellers.spawn(async move {
             while let Some(change) = changes.next().await {
-                println!("{name} breaker {change}");
+                say!("{name} breaker {change}");
             }
         });
     }
@@ -57,7 +57,7 @@ pub(crate) fn policies(system: &System) {
     for breaker in breakers(system) {
         let CircuitBreakerSnapshot { name, state, calls, failures, refused, opened, .. } = breaker.snapshot();
         let state = state.to_string();
-        println!(
+        say!(
             "breaker    {:<20} {state:<9} {failures} of the last {calls} failed, {refused} refused, opened {opened} times",
             name.as_str()
         );
@@ -65,7 +65,7 @@ pub(crate) fn policies(system: &System) {
     for bulkhead in system.services().flat_map(|service| &service.watch().bulkheads) {
         let BulkheadSnapshot { limit, in_flight, waiting, rejected, .. } = bulkhead.snapshot();
         let rejected = rejected.full + rejected.queue_full + rejected.wait_expired;
-        println!(
+        say!(
             "bulkhead   {:<20} {in_flight} of {limit} in use, {waiting} waiting, {rejected} rejected",
             bulkhead.name().as_str()
         );
