@@ -141,7 +141,7 @@ impl Service<u64> for Flaky {
     }
 
     fn call(&mut self, request: u64) -> Self::Future {
-        ready(if request % 10 == 0 { Err(Unit.into()) } else { Ok(request) })
+        ready(if request.is_multiple_of(10) { Err(Unit.into()) } else { Ok(request) })
     }
 }
 

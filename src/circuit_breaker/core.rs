@@ -52,7 +52,7 @@ struct Rules {
 #[derive(Debug)]
 enum AnyWindow {
     Count(CountWindow),
-    Time(TimeWindow),
+    Time(Box<TimeWindow>),
 }
 
 /// What a call that was let through carries until it ends: two words, for every call moves them about.
@@ -373,8 +373,8 @@ impl Status {
         let flag = |flag: u64, set: bool| if set { flag } else { 0 };
         let phase = PHASES.iter().position(|phase| *phase == machine.phase()).unwrap_or_default();
         Self(
-            u64::from(machine.generation) << GENERATION
-                | u64::from(window) << WINDOW
+            (u64::from(machine.generation) << GENERATION)
+                | (u64::from(window) << WINDOW)
                 | flag(SHADOW, machine.shadow)
                 | flag(PAUSES, *when_open == WhenOpen::Pause)
                 | flag(SLOW_CALLS, slow_calls.is_some())
@@ -462,7 +462,7 @@ impl AnyWindow {
     fn new(window: Window) -> Self {
         match window {
             Window::Count(calls) => Self::Count(CountWindow::new(calls)),
-            Window::Time(span) => Self::Time(TimeWindow::new(span)),
+            Window::Time(span) => Self::Time(Box::new(TimeWindow::new(span))),
         }
     }
 

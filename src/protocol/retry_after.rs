@@ -12,7 +12,7 @@ use crate::config::LONGEST;
 /// Reads `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. At most a year; unreadable is as good as absent.
 ///
 /// A date is held against the answer's own `Date` where there is one, so that a server whose clock is off is still
-/// understood.
+/// understood; without one there is nothing but the wall clock to go by.
 pub(crate) fn http(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

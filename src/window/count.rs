@@ -49,7 +49,7 @@ impl CountWindow {
             return Some(self.tally(generation));
         }
         let position = self.claim(generation)?;
-        let after = u32::from(record.failed) * FAILED | u32::from(record.slow) * SLOW;
+        let after = (u32::from(record.failed) * FAILED) | (u32::from(record.slow) * SLOW);
         let before = self.replace(generation, position, after)?;
         self.add(&self.failures, generation, delta(before, after, FAILED))?;
         self.add(&self.slow, generation, delta(before, after, SLOW))?;
@@ -90,8 +90,9 @@ impl CountWindow {
     fn replace(&self, generation: u32, position: u32, outcome: u32) -> Option<u32> {
         let word = &self.outcomes[(position / OUTCOMES_A_WORD) as usize];
         let shift = position % OUTCOMES_A_WORD * 2;
-        let before = update(word, generation, Ordering::Relaxed, |bits| bits & !(0b11 << shift) | outcome << shift)?;
-        Some(before >> shift & 0b11)
+        let before =
+            update(word, generation, Ordering::Relaxed, |bits| (bits & !(0b11 << shift)) | (outcome << shift))?;
+        Some((before >> shift) & 0b11)
     }
 
     /// The sum may be below zero for a moment, when a place is overwritten before its first outcome has been added.
@@ -124,7 +125,7 @@ pub(crate) fn update(word: &AtomicU64, generation: u32, order: Ordering, change:
             age if age > 0 => 0,
             _ => return None,
         };
-        let next = u64::from(generation) << 32 | u64::from(change(before));
+        let next = (u64::from(generation) << 32) | u64::from(change(before));
         match word.compare_exchange_weak(current, next, order, Ordering::Relaxed) {
             Ok(_) => return Some(before),
             Err(other) => current = other,

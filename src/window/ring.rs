@@ -59,7 +59,7 @@ impl<const N: usize> Ring<N> {
 }
 
 fn pack(tick: u32, count: u32) -> u64 {
-    u64::from(tick) << 32 | u64::from(count)
+    (u64::from(tick) << 32) | u64::from(count)
 }
 
 fn count_of(word: u64) -> u32 {
@@ -93,5 +93,55 @@ mod tests {
         ring.add(25);
         assert_eq!(ring.add(15), None);
         assert_eq!(ring.sum(25), 1);
+    }
+}
+
+#[cfg(all(test, buttress_loom))]
+mod loom_tests {
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+
+    /// Counts once in `tick` on another thread while `f` runs here.
+    fn beside(
+        tick: u32,
+        f: impl Fn(&Ring<2>) + Send + Sync + 'static,
+        check: impl Fn(&Ring<2>) + Send + Sync + 'static,
+    ) {
+        loom::model(move || {
+            let ring = Arc::new(Ring::new());
+            let other = thread::spawn({
+                let ring = ring.clone();
+                move || {
+                    ring.add(tick);
+                }
+            });
+            f(&ring);
+            other.join().unwrap();
+            check(&ring);
+        });
+    }
+
+    #[test]
+    fn two_at_once_are_two() {
+        beside(
+            5,
+            |ring| {
+                ring.add(5);
+            },
+            |ring| assert_eq!(ring.sum(5), 2),
+        );
+    }
+
+    #[test]
+    fn a_new_tick_takes_a_slot_over_with_nothing_of_the_old_one() {
+        beside(
+            5,
+            |ring| {
+                assert_eq!(ring.add(7), Some(1));
+                ring.add(7);
+            },
+            |ring| assert_eq!(ring.sum(7), 2),
+        );
     }
 }
