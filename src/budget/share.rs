@@ -55,8 +55,9 @@ impl Share {
 
     /// The second from which one was taken.
     pub(super) fn withdraw(&self, now: u32) -> Option<u32> {
-        let now = self.advance(now);
         let mut withdrawals = lock(&self.withdrawals);
+        // Under the lock, so that no withdrawal is blind to one of a second that is later than its own.
+        let now = self.advance(now);
         if self.left(now, &withdrawals) == 0 {
             return None;
         }
@@ -69,7 +70,8 @@ impl Share {
     }
 
     pub(super) fn available(&self, now: u32) -> u64 {
-        self.left(self.advance(now), &lock(&self.withdrawals))
+        let withdrawals = lock(&self.withdrawals);
+        self.left(self.advance(now), &withdrawals)
     }
 
     fn left(&self, now: u32, withdrawals: &Withdrawals) -> u64 {
