@@ -1,5 +1,103 @@
-//! TBD
+//! Bounds how many calls a service has at once, so that one slow neighbour can't take everything down with it.
+//!
+//! # Why
+//!
+//! When a service slows down, its callers pile up: each holds a connection, memory and a task, and waits. Soon there is
+//! nothing left for the calls that have nothing to do with it. A bulkhead gives each neighbour a compartment of its own:
+//! at most [`max_concurrent`](BulkheadConfig::max_concurrent) calls are inside, the next is refused at once, and the
+//! water stays where it came in. Around a server of one's own it does the same for whoever calls: rather some answers
+//! in time than all of them late.
+//!
+//! A call is inside until its exchange has ended, which in HTTP and gRPC is when the response *body* has ended, failed or
+//! been dropped: a download that streams for a minute counts for a minute.
+//!
+//! # When it is full
+//!
+//! | | a call that finds it full |
+//! |---|---|
+//! | as it comes | is refused at once: [`Reason::BulkheadFull`](crate::Reason::BulkheadFull) |
+//! | [`max_wait`](BulkheadLayer::max_wait) | queues, first come first served, and is refused with [`WaitExpired`](crate::Reason::WaitExpired) when it has waited for so long, or at once with [`QueueFull`](crate::Reason::QueueFull) if [`max_queue`](BulkheadLayer::max_queue) others wait |
+//! | [`when_full(Pause)`](WhenFull::Pause) | is not made: the service isn't ready until there is a permit, which is what a balancer or a consumer wants to know; once `max_queue` services are paused, a further one says that it is ready, and refuses its call with `QueueFull` |
+//!
+//! Nobody overtakes: while somebody waits, a permit that comes free is his. Who gives up, by time or because its future
+//! or service was dropped, has left the queue at once.
+//!
+//! A call queues in its *future*, with the instance of the inner service that was made ready for it; whatever that
+//! instance has reserved stays reserved meanwhile. So put what reserves in `poll_ready`, such as tower's
+//! `ConcurrencyLimit`, outside of a bulkhead that queues. A service that pauses asks for its permit first and the inner
+//! service second; made ready and not called, it keeps its permit until it is dropped.
+//!
+//! # How it differs from its neighbours
+//!
+//! - tower's `ConcurrencyLimitLayer` has a limit for *each* service it makes; with `axum::serve`, which applies a
+//!   router's layers anew for every connection, that is no limit at all. Here the limit is in the layer. It also gives
+//!   its permit back with the response's head.
+//! - tower's `LoadShed` refuses whenever the inner service is not ready. A full bulkhead does by itself, without
+//!   another layer, with an answer that says so.
+//! - A circuit breaker asks whether the service works, a bulkhead how much of it is in use. A rate limit counts calls a
+//!   second however long they take; a bulkhead's calls come the faster the shorter they are.
+//! - A timeout bounds how long a permit can be held. Without one inside, a service that hangs fills its bulkhead for good.
+//!
+//! # Examples
+//!
+//! Around anything:
+//!
+//! ```
+//! use buttress::{BulkheadLayer, BoxError};
+//! use tower::{Service, ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let mut lookup = ServiceBuilder::new()
+//!     .layer(BulkheadLayer::new("lookup"))
+//!     .service_fn(|id: u64| async move { Ok::<_, BoxError>(format!("customer {id}")) });
+//!
+//! assert_eq!(lookup.ready().await?.call(7).await?, "customer 7");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Around an axum router, with a short queue, watched and changed while it runs:
+//!
+//! ```
+//! use std::time::Duration;
+//! use axum::{Router, routing::get};
+//! use buttress::BulkheadLayer;
+//!
+//! let bulkhead = BulkheadLayer::http("orders")
+//!     .max_concurrent(64)
+//!     .max_wait(Duration::from_millis(50))
+//!     .max_queue(128);
+//! let handle = bulkhead.handle();
+//! let app: Router = Router::new().route("/orders", get(|| async { "none" })).layer(bulkhead);
+//!
+//! assert_eq!(handle.snapshot().limit, 64);
+//! let mut config = handle.config();
+//! config.max_concurrent = 32;
+//! handle.reconfigure(config).unwrap();
+//! assert_eq!(handle.snapshot().limit, 32);
+//! # drop(app);
+//! ```
+//!
+//! Without tower, a [`Bulkhead`] gives its permits to whoever asks.
 
-/// TBD
-#[derive(Debug)]
-pub struct BulkheadLayer;
+mod config;
+mod event;
+pub mod future;
+mod handle;
+mod layer;
+mod permit;
+mod service;
+mod settings;
+mod snapshot;
+mod state;
+mod wait;
+
+pub use self::{
+    config::{BulkheadConfig, WhenFull},
+    handle::Bulkhead,
+    layer::BulkheadLayer,
+    permit::Permit,
+    service::BulkheadService,
+    snapshot::{BulkheadSnapshot, Rejections},
+};

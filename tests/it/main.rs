@@ -1,7 +1,11 @@
 //! What the layers do, seen through the public API. One binary, because every further one is linked anew.
 
+mod allocations;
 mod bulkhead;
 mod circuit_breaker;
+mod contract;
+mod examples;
+mod protocol;
 mod retry;
 mod support;
 mod timeout;

@@ -1,0 +1,158 @@
+//! What each layer costs over a service that does nothing, beside what tower has for the same purpose.
+//!
+//! `cargo bench -p buttress --bench layers`, or with `-- bulkhead` only those with this in their name, and what they are
+//! held against. The candidates take turns in short rounds, so that whatever else the machine
+//! is doing hits all of them alike; the figure is the median of the rounds. A ratio is worth more than a figure.
+//!
+//! The calls are polled by hand, without a runtime's scheduling in between. With two threads both call clones of one
+//! service, which is what a server's connections do; the figure is what one call takes each of them.
+
+mod harness;
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use buttress::{
+    BoxError, BulkheadLayer, CircuitBreakerLayer, TimeoutLayer,
+    circuit_breaker::{CircuitBreaker, Window},
+};
+use tower::{
+    Layer, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer,
+    timeout::TimeoutLayer as TowerTimeoutLayer,
+};
+
+use crate::harness::{Bench, Candidate, Direct};
+
+/// More than any of this will use.
+const ROOMY: usize = 1000;
+
+fn main() {
+    // Timers want one; nothing here runs on it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let _entered = runtime.enter();
+
+    let started = tokio::time::Instant::now();
+    let mut bench = Bench::from_args();
+    bench.group("nothing around it");
+    bench.reference("no-op service", Noop);
+
+    bench.group("a bulkhead with room");
+    bench.reference("tower ConcurrencyLimit", GlobalConcurrencyLimitLayer::new(ROOMY).layer(Noop));
+    bench.candidate("buttress bulkhead", BulkheadLayer::new("bench").max_concurrent(ROOMY).layer(Noop));
+
+    let roomy = BulkheadLayer::new("bench").max_concurrent(ROOMY).handle();
+    bench.candidate("buttress bulkhead, without tower", Direct(move || roomy.try_acquire().is_ok()));
+
+    bench.group("a bulkhead that is full, and refuses");
+    let (full, _all) = full_limit();
+    bench.reference("tower LoadShed + ConcurrencyLimit", full);
+    let full = BulkheadLayer::new("bench").max_concurrent(1);
+    let permit = full.handle().try_acquire().expect("the only permit");
+    bench.candidate("buttress bulkhead", full.layer(Noop));
+    let handle = full.handle();
+    bench.candidate("buttress bulkhead, without tower", Direct(move || handle.try_acquire().is_err()));
+
+    bench.group("a circuit breaker that is closed");
+    bench.reference("tower ConcurrencyLimit", GlobalConcurrencyLimitLayer::new(ROOMY).layer(Noop));
+    bench.candidate("buttress circuit breaker", CircuitBreakerLayer::new("bench").layer(Noop));
+    let direct = CircuitBreaker::new("bench");
+    bench.candidate(
+        "buttress circuit breaker, without tower",
+        Direct(move || direct.try_acquire().map(|permit| permit.success()).is_ok()),
+    );
+    bench.candidate("buttress circuit breaker, 1 in 10 fails", CircuitBreakerLayer::new("bench").layer(Flaky));
+    bench.candidate("buttress circuit breaker, time window", time_window(100));
+    bench.candidate("  the same with 100,000 calls in it", time_window(100_000));
+
+    bench.group("a circuit breaker that is open, and refuses");
+    let (full, _all) = full_limit();
+    bench.reference("tower LoadShed + ConcurrencyLimit", full);
+    let open = CircuitBreakerLayer::new("bench").open_for(Duration::from_secs(3600));
+    let open = open.consecutive_failures(1);
+    open.handle().try_acquire().expect("closed").failure();
+    bench.candidate("buttress circuit breaker", open.layer(Noop));
+    let handle = open.handle();
+    bench.candidate("buttress circuit breaker, without tower", Direct(move || handle.try_acquire().is_err()));
+
+    bench.group("a timeout");
+    bench.reference("tower Timeout", TowerTimeoutLayer::new(Duration::from_secs(1)).layer(Noop));
+    bench.candidate("buttress timeout", TimeoutLayer::new("bench").within(Duration::from_secs(1)).layer(Noop));
+
+    bench.group("for comparison");
+    bench.reference("reading the clock", Direct(move || tokio::time::Instant::now() > started));
+
+    bench.run();
+    drop(permit);
+}
+
+/// A limit of one, and the service that has taken it.
+fn full_limit() -> (impl Candidate, impl Sized) {
+    let layer = ServiceBuilder::new().layer(LoadShedLayer::new()).layer(GlobalConcurrencyLimitLayer::new(1));
+    let mut greedy = layer.service(Noop);
+    let taken = greedy.poll_ready(&mut Context::from_waker(Waker::noop()));
+    assert!(taken.is_ready());
+    (layer.service(Noop), greedy)
+}
+
+/// A breaker whose time window holds this many calls, one of them a failure.
+fn time_window(calls: u32) -> impl Candidate {
+    let layer = CircuitBreakerLayer::new("bench").window(Window::time(Duration::from_secs(3600)));
+    let breaker = layer.handle();
+    for call in 0..calls {
+        let permit = breaker.try_acquire().expect("closed");
+        if call == 0 { permit.failure() } else { permit.success() }
+    }
+    layer.layer(Noop)
+}
+
+/// Does nothing, and answers.
+#[derive(Clone)]
+struct Noop;
+
+impl Service<u64> for Noop {
+    type Response = u64;
+    type Error = Infallible;
+    type Future = Ready<Result<u64, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        ready(Ok(request))
+    }
+}
+
+/// Fails one call in ten.
+#[derive(Clone)]
+struct Flaky;
+
+impl Service<u64> for Flaky {
+    type Response = u64;
+    type Error = BoxError;
+    type Future = Ready<Result<u64, BoxError>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        ready(if request % 10 == 0 { Err(Unit.into()) } else { Ok(request) })
+    }
+}
+
+/// An error that takes no room, so that boxing it costs nothing.
+#[derive(Debug)]
+struct Unit;
+
+impl std::fmt::Display for Unit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("one in ten")
+    }
+}
+
+impl std::error::Error for Unit {}

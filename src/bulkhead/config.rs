@@ -1,0 +1,116 @@
+//! Settings, and the proof that they make sense.
+
+use std::time::Duration;
+
+use crate::config::{InvalidConfig, LONGEST, check};
+
+/// The settings of a bulkhead.
+///
+/// ```
+/// use buttress::bulkhead::BulkheadConfig;
+///
+/// let mut config = BulkheadConfig::default();
+/// config.max_concurrent = 64;
+/// assert!(config.validate().is_ok());
+///
+/// config.max_concurrent = 0;
+/// let error = config.validate().unwrap_err();
+/// assert_eq!(error.to_string(), "invalid setting bulkhead.max_concurrent: 0 is not between 1 and 1000000");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct BulkheadConfig {
+    /// How many calls may be inside at once, each counted until its response body ends. 1 to 1,000,000, by default 25
+    /// (resilience4j's).
+    ///
+    /// Raising it costs whatever the service behind spends on one more call at once. By Little's law a service of
+    /// `r` calls a second that take `t` seconds each has `r * t` of them inside; leave room above that.
+    pub max_concurrent: usize,
+    /// How long a call may queue for a permit. Up to a year; by default zero: a full bulkhead refuses at once.
+    ///
+    /// Raising it costs latency just when the service is slow already, and the memory of the requests that wait. Goes
+    /// for [`WhenFull::Reject`] only: a paused service waits for as long as its owner lets it. Waiting needs a tokio
+    /// runtime with a timer.
+    pub max_wait: Duration,
+    /// How many calls may queue, or services be paused, at once. 1 to 1,000,000, by default 100 (resilience4j's
+    /// `queueCapacity`). One more is refused at once.
+    ///
+    /// Raising it costs the memory of the requests that wait. A call at the end of a queue of `n` waits for
+    /// `n / max_concurrent` calls' time, so that a queue of which the end can't be served within `max_wait` only delays
+    /// the refusal.
+    pub max_queue: usize,
+    /// What becomes of a call that finds the bulkhead full. By default it is refused.
+    pub when_full: WhenFull,
+}
+
+/// What becomes of a call that finds the bulkhead full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The call is refused: at once, or when it has queued for `max_wait` in vain.
+    #[default]
+    Reject,
+    /// The service is not ready (its `poll_ready` is pending) until it has a permit. For callers that can do something
+    /// else meanwhile: a balancer that takes another endpoint, a consumer that stops fetching.
+    ///
+    /// Once `max_queue` services are paused, a further one reports ready, and its call is refused unless a permit has
+    /// come free by then.
+    Pause,
+}
+
+/// Far beyond any sensible setting, and below what the gate's word can count.
+const MOST: usize = 1_000_000;
+
+impl Default for BulkheadConfig {
+    fn default() -> Self {
+        Self { max_concurrent: 25, max_wait: Duration::ZERO, max_queue: 100, when_full: WhenFull::Reject }
+    }
+}
+
+impl BulkheadConfig {
+    /// Whether the settings make sense.
+    ///
+    /// # Errors
+    ///
+    /// For the first setting out of its range, with its name, its value and the range.
+    pub fn validate(&self) -> Result<(), InvalidConfig> {
+        check("bulkhead.max_concurrent", self.max_concurrent, 1..=MOST, "between 1 and 1000000")?;
+        check("bulkhead.max_wait", self.max_wait, ..=LONGEST, "at most a year")?;
+        check(
+            "bulkhead.max_queue",
+            self.max_queue,
+            1..=MOST,
+            "between 1 and 1000000 (calls that shall not queue have a max_wait of zero)",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut BulkheadConfig)) -> String {
+        let mut config = BulkheadConfig::default();
+        change(&mut config);
+        config.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_make_sense() {
+        assert_eq!(BulkheadConfig::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_settings_name_and_range() {
+        assert_eq!(
+            refused(|config| config.max_concurrent = 0),
+            "invalid setting bulkhead.max_concurrent: 0 is not between 1 and 1000000"
+        );
+        assert_eq!(
+            refused(|config| config.max_concurrent = usize::MAX),
+            format!("invalid setting bulkhead.max_concurrent: {} is not between 1 and 1000000", usize::MAX)
+        );
+        assert!(refused(|config| config.max_queue = 0).starts_with("invalid setting bulkhead.max_queue: 0 is not"));
+        assert!(refused(|config| config.max_wait = Duration::MAX).ends_with("is not at most a year"));
+    }
+}

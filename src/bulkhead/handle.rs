@@ -1,0 +1,235 @@
+//! The bulkhead itself, without tower.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    bulkhead::{
+        config::{BulkheadConfig, WhenFull},
+        event,
+        permit::Permit,
+        settings::{Settings, limit_of},
+        snapshot::{BulkheadSnapshot, RejectionCounters},
+        state::{Entry, Gate},
+        wait::{Wait, Waiter},
+    },
+    config::{InvalidConfig, or_panic},
+    name::Name,
+    rejection::{Reason, Rejection},
+};
+
+/// A bulkhead: what [`BulkheadLayer::handle`](crate::BulkheadLayer::handle) gives, and usable without tower.
+///
+/// Clones are handles of one and the same bulkhead.
+///
+/// ```
+/// use buttress::bulkhead::Bulkhead;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let reports = Bulkhead::new("reports");
+/// let permit = reports.acquire().await?;
+/// // ... the work, for as long as the permit lives
+/// assert_eq!(reports.snapshot().in_flight, 1);
+/// drop(permit);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Bulkhead {
+    shared: Arc<Shared>,
+}
+
+/// What all handles, services and permits of one bulkhead share.
+struct Shared {
+    gate: Gate,
+    settings: Settings,
+    rejected: RejectionCounters,
+    name: Name,
+}
+
+impl Bulkhead {
+    /// A bulkhead with the default settings.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[track_caller]
+    pub fn new(name: impl Into<Name>) -> Self {
+        or_panic(Self::with_config(name, BulkheadConfig::default()))
+    }
+
+    /// A bulkhead with these settings.
+    ///
+    /// # Errors
+    ///
+    /// If the settings make no sense.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[track_caller]
+    pub fn with_config(name: impl Into<Name>, config: BulkheadConfig) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                gate: Gate::new(limit_of(&config)),
+                settings: Settings::new(config),
+                rejected: RejectionCounters::default(),
+                name: name.into().required(),
+            }),
+        })
+    }
+
+    /// The bulkhead's name.
+    pub fn name(&self) -> &Name {
+        &self.shared.name
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> BulkheadConfig {
+        self.shared.settings.config()
+    }
+
+    /// Changes the settings. Permits that are out stay out, and whoever waits keeps its place.
+    ///
+    /// A higher limit lets in at once who waits. A lower one puts nobody out: calls come in again when enough have
+    /// ended. A call that queues already keeps the `max_wait` it came with, and a service that is paused already stays
+    /// so until it has a permit.
+    ///
+    /// # Errors
+    ///
+    /// If the settings make no sense; then nothing changes.
+    pub fn reconfigure(&self, config: BulkheadConfig) -> Result<(), InvalidConfig> {
+        let before = self.change(|current| *current = config.clone())?;
+        event::reconfigured(self.name(), &before, &config);
+        Ok(())
+    }
+
+    /// Changes some of the settings and returns what they were. For the layer's setters.
+    pub(super) fn change(&self, change: impl FnOnce(&mut BulkheadConfig)) -> Result<BulkheadConfig, InvalidConfig> {
+        let gate = self.gate();
+        let before = self.shared.settings.change(change, |limit| gate.set_limit(limit))?;
+        // Not before the settings are unlocked: it wakes tasks, which may ask for them.
+        gate.hand_over();
+        Ok(before)
+    }
+
+    /// The bulkhead at this moment.
+    pub fn snapshot(&self) -> BulkheadSnapshot {
+        BulkheadSnapshot::of(self.gate().counts(), self.shared.rejected.read())
+    }
+
+    /// A permit, if one is free and nobody waits for it. Never waits, whatever the settings.
+    ///
+    /// # Errors
+    ///
+    /// With [`Reason::BulkheadFull`].
+    pub fn try_acquire(&self) -> Result<Permit, Rejection> {
+        self.enter().ok_or_else(|| self.refuse(Reason::BulkheadFull))
+    }
+
+    /// A permit, waiting for one as the settings say: not at all, for `max_wait`, or with [`WhenFull::Pause`] for as
+    /// long as it takes. Who came first is served first.
+    ///
+    /// # Errors
+    ///
+    /// With [`Reason::BulkheadFull`] where calls do not queue, [`Reason::QueueFull`] if `max_queue` others wait, and
+    /// [`Reason::WaitExpired`] after `max_wait`.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for at most `max_wait` outside of a tokio runtime with a timer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the queue at once, and gives back a permit that had just been handed to it. Its place
+    /// in the queue is lost.
+    pub async fn acquire(&self) -> Result<Permit, Rejection> {
+        if let Some(permit) = self.enter() {
+            return Ok(permit);
+        }
+        let longest = match self.when_full() {
+            WhenFull::Reject => Some(self.shared.settings.max_wait()),
+            WhenFull::Pause => None,
+        };
+        match self.wait_within(longest)? {
+            Admission::Admitted(permit) => Ok(permit),
+            Admission::Queued(wait) => wait.await,
+        }
+    }
+
+    pub(super) fn when_full(&self) -> WhenFull {
+        self.shared.settings.when_full()
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.shared.gate
+    }
+
+    /// Whether somebody else has this bulkhead too: a handle, a service, a permit.
+    pub(super) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    pub(super) fn enter(&self) -> Option<Permit> {
+        self.gate().try_enter().then(|| Permit::of(self.clone()))
+    }
+
+    /// Comes in, or into the queue. `None` if that is full too.
+    pub(super) fn enter_or_wait(&self) -> Option<Admission<Waiter>> {
+        match self.gate().enter_or_wait(self.shared.settings.max_queue()) {
+            Entry::Admitted => Some(Admission::Admitted(Permit::of(self.clone()))),
+            Entry::Queued(ticket) => {
+                let waiter = Waiter::new(self.clone(), ticket);
+                event::queued(self);
+                Some(Admission::Queued(waiter))
+            }
+            Entry::QueueFull => None,
+        }
+    }
+
+    /// For a call that has found no permit, and can't be paused any more.
+    pub(super) fn queue_or_refuse(&self) -> Result<Admission<Wait>, Rejection> {
+        match self.when_full() {
+            WhenFull::Reject => self.wait_within(Some(self.shared.settings.max_wait())),
+            // Its service was ready only because there was no place among the paused.
+            WhenFull::Pause => Err(self.refuse(Reason::QueueFull)),
+        }
+    }
+
+    fn wait_within(&self, longest: Option<Duration>) -> Result<Admission<Wait>, Rejection> {
+        if longest == Some(Duration::ZERO) {
+            return Err(self.refuse(Reason::BulkheadFull));
+        }
+        match self.enter_or_wait() {
+            Some(Admission::Admitted(permit)) => Ok(Admission::Admitted(permit)),
+            Some(Admission::Queued(waiter)) => Ok(Admission::Queued(Wait::new(waiter, longest))),
+            None => Err(self.refuse(Reason::QueueFull)),
+        }
+    }
+
+    pub(super) fn refuse(&self, reason: Reason) -> Rejection {
+        self.shared.rejected.count(reason);
+        event::refused(self, reason);
+        Rejection::new("bulkhead", self.name().clone(), reason)
+    }
+}
+
+/// How the bulkhead took a call that it did not refuse.
+#[derive(Debug)]
+pub(super) enum Admission<W> {
+    Admitted(Permit),
+    Queued(W),
+}
+
+impl fmt::Debug for Bulkhead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot();
+        f.debug_struct("Bulkhead")
+            .field("name", self.name())
+            .field("limit", &snapshot.limit)
+            .field("in_flight", &snapshot.in_flight)
+            .field("waiting", &snapshot.waiting)
+            .finish_non_exhaustive()
+    }
+}

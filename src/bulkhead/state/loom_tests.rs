@@ -1,0 +1,217 @@
+//! Every order in which the threads' steps can fall, within loom's bounds.
+//!
+//! A waiter sleeps until it is woken, so that a lost wake-up is a deadlock, which loom reports. `Inside` counts by its
+//! own means: with more than one at once inside a gate of one, loom reports the access to its cell.
+
+use std::{
+    sync::Arc as StdArc,
+    task::{Wake, Waker},
+};
+
+use loom::{
+    cell::UnsafeCell,
+    sync::{
+        Arc, Notify,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use super::*;
+
+struct Alarm(Notify);
+
+impl Wake for Alarm {
+    fn wake(self: StdArc<Self>) {
+        self.0.notify();
+    }
+}
+
+/// A gate and what it guards.
+struct Room {
+    gate: Gate,
+    /// Touched by who is inside a gate of one: loom sees to it that nobody else does, and that each sees what the one
+    /// before did.
+    treasure: UnsafeCell<usize>,
+}
+
+impl Room {
+    fn new(limit: u32) -> Arc<Self> {
+        Arc::new(Self { gate: Gate::new(limit), treasure: UnsafeCell::new(0) })
+    }
+
+    fn touch(&self) {
+        self.treasure.with_mut(|_| ());
+    }
+
+    /// Waits as a task does: asks, sleeps until woken, asks again.
+    fn await_turn(&self, ticket: &Ticket) {
+        let alarm = StdArc::new(Alarm(Notify::new()));
+        let waker = Waker::from(alarm.clone());
+        while !self.gate.is_admitted(ticket, &waker) {
+            alarm.0.wait();
+        }
+    }
+
+    fn enter_and_leave(&self) {
+        match self.gate.enter_or_wait(Gate::MOST) {
+            Entry::Admitted => {}
+            Entry::Queued(ticket) => self.await_turn(&ticket),
+            Entry::QueueFull => unreachable!("there is no bound"),
+        }
+        self.touch();
+        self.gate.exit();
+    }
+
+    fn assert_empty(&self) {
+        let Counts { waiting, inside, .. } = self.gate.counts();
+        assert_eq!((waiting, inside), (0, 0));
+        assert!(self.gate.try_enter(), "a place was lost");
+        assert!(lock(&self.gate.queue).waiting.is_empty());
+    }
+}
+
+fn together<const N: usize>(room: &Arc<Room>, work: [fn(&Room); N]) {
+    let (last, others) = work.split_last().expect("somebody does something");
+    let threads: Vec<_> = others
+        .iter()
+        .map(|work| {
+            let (room, work) = (room.clone(), *work);
+            thread::spawn(move || work(&room))
+        })
+        .collect();
+    last(room);
+    threads.into_iter().for_each(|thread| thread.join().expect("the thread's own assertions hold"));
+}
+
+/// Bounded, because three threads have more orders than an afternoon; two are explored in full.
+fn bounded(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
+#[test]
+fn one_at_a_time_and_everybody_gets_a_turn() {
+    loom::model(|| {
+        let room = Room::new(1);
+        together(&room, [Room::enter_and_leave, Room::enter_and_leave]);
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn one_at_a_time_and_all_three_get_a_turn() {
+    bounded(|| {
+        let room = Room::new(1);
+        together(&room, [Room::enter_and_leave, Room::enter_and_leave, Room::enter_and_leave]);
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn never_more_inside_than_the_limit() {
+    bounded(|| {
+        let (room, inside) = (Room::new(2), Arc::new(AtomicUsize::new(0)));
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let (room, inside) = (room.clone(), inside.clone());
+                thread::spawn(move || {
+                    if room.gate.try_enter() {
+                        assert!(inside.fetch_add(1, Relaxed) < 2);
+                        inside.fetch_sub(1, Relaxed);
+                        room.gate.exit();
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn who_gives_up_at_the_moment_of_being_let_in_gives_the_place_back_once() {
+    fn waits_a_little(room: &Room) {
+        match room.gate.enter_or_wait(Gate::MOST) {
+            Entry::Admitted => room.gate.exit(),
+            Entry::Queued(ticket) => {
+                if room.gate.leave(&ticket) {
+                    room.touch();
+                    room.gate.exit();
+                }
+            }
+            Entry::QueueFull => unreachable!("there is no bound"),
+        }
+    }
+    bounded(|| {
+        let room = Room::new(1);
+        together(&room, [Room::enter_and_leave, waits_a_little, Room::enter_and_leave]);
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn a_raised_limit_wakes_who_waits_even_while_somebody_joins() {
+    bounded(|| {
+        let room = Room::new(1);
+        // Goes out only after the other one was let in, by the raised limit alone.
+        assert!(room.gate.try_enter());
+        let waits = {
+            let room = room.clone();
+            thread::spawn(move || {
+                if let Entry::Queued(ticket) = room.gate.enter_or_wait(Gate::MOST) {
+                    room.await_turn(&ticket);
+                }
+                room.gate.exit();
+            })
+        };
+        room.gate.set_limit(2);
+        room.gate.hand_over();
+        waits.join().unwrap();
+        room.gate.exit();
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn a_limit_lowered_and_raised_while_others_come_and_go_leaves_nobody_behind() {
+    fn changes_the_limit(room: &Room) {
+        room.gate.set_limit(1);
+        room.gate.hand_over();
+        room.gate.set_limit(2);
+        room.gate.hand_over();
+    }
+    fn comes_and_goes(room: &Room) {
+        match room.gate.enter_or_wait(Gate::MOST) {
+            Entry::Admitted => {}
+            Entry::Queued(ticket) => room.await_turn(&ticket),
+            Entry::QueueFull => unreachable!("there is no bound"),
+        }
+        room.gate.exit();
+    }
+    bounded(|| {
+        let room = Room::new(2);
+        together(&room, [comes_and_goes, comes_and_goes, changes_the_limit]);
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn a_bounded_queue_is_never_longer_than_its_bound() {
+    fn waits_if_there_is_room(room: &Room) {
+        match room.gate.enter_or_wait(1) {
+            Entry::Admitted => {}
+            Entry::Queued(ticket) => room.await_turn(&ticket),
+            Entry::QueueFull => return,
+        }
+        assert!(room.gate.counts().waiting <= 1);
+        room.touch();
+        room.gate.exit();
+    }
+    bounded(|| {
+        let room = Room::new(1);
+        together(&room, [waits_if_there_is_room; 3]);
+        room.assert_empty();
+    });
+}

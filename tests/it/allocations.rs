@@ -1,0 +1,92 @@
+//! What a call costs of the heap: on the accept path, nothing.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use buttress::{BulkheadLayer, CircuitBreakerLayer, Deadline, TimeoutLayer, circuit_breaker::Window};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::{Layer, Service};
+
+use crate::support::allocations::{Echo, allocations, call_now};
+
+const CALLS: u64 = 100;
+
+/// What calls of a service cost in all, once it is warm.
+fn cost<S, Req>(mut service: S, request: impl Fn() -> Req) -> u64
+where
+    S: Service<Req>,
+{
+    assert!(call_now(&mut service, request()).is_ok(), "the accept path was asked for");
+    let requests: Vec<Req> = (0..CALLS).map(|_| request()).collect();
+    allocations(|| requests.into_iter().for_each(|request| drop(call_now(&mut service, request))))
+}
+
+fn plain<L>(layer: L) -> u64
+where
+    L: Layer<Echo, Service: Service<u64>>,
+{
+    cost(layer.layer(Echo), || 7)
+}
+
+fn over_http<L>(layer: L) -> u64
+where
+    L: Layer<Hello, Service: Service<Request<()>>>,
+{
+    cost(layer.layer(Hello), || Request::new(()))
+}
+
+/// Answers with a body that is complete, and allocates nothing by itself.
+#[derive(Debug, Clone)]
+struct Hello;
+
+impl Service<Request<()>> for Hello {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<()>) -> Self::Future {
+        ready(Ok(Response::new(Full::from("hello"))))
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(7)))), 1);
+}
+
+#[test]
+fn accept_paths_do_not_allocate() {
+    // One line a layer, and one for each protocol it knows.
+    assert_eq!(plain(BulkheadLayer::new("b")), 0, "bulkhead, plain");
+    assert_eq!(over_http(BulkheadLayer::http("b")), 0, "bulkhead, http");
+    assert_eq!(over_http(BulkheadLayer::grpc("b")), 0, "bulkhead, grpc");
+    assert_eq!(plain(CircuitBreakerLayer::new("c")), 0, "circuit breaker, plain");
+    assert_eq!(over_http(CircuitBreakerLayer::http("c")), 0, "circuit breaker, http");
+    let all_rules = CircuitBreakerLayer::new("c").slow_calls(Duration::from_secs(1), 0.5).consecutive_failures(5);
+    assert_eq!(plain(all_rules.window(Window::time(Duration::from_secs(10)))), 0, "circuit breaker, every rule");
+    assert_eq!(plain(TimeoutLayer::new("t")), 0, "timeout, plain");
+}
+
+#[test]
+fn handing_a_deadline_on_allocates_no_more_than_the_header_that_says_it() {
+    // The first header and the first extension of a request make room for all that follow.
+    let carrying = |header: &'static str, left: &'static str| {
+        let extension = Deadline::after(Duration::from_secs(1));
+        move || Request::builder().extension(extension).header(header, left).body(()).unwrap()
+    };
+    let http = cost(TimeoutLayer::http("t").layer(Hello), carrying("x-request-timeout-ms", "900"));
+    assert_eq!(http, CALLS, "timeout, http");
+    let grpc = cost(TimeoutLayer::grpc("t").layer(Hello), carrying("grpc-timeout", "900m"));
+    assert_eq!(grpc, CALLS, "timeout, grpc");
+    assert!(over_http(TimeoutLayer::http("t")) <= 6 * CALLS, "timeout, http, nothing carried yet");
+}
