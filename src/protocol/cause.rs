@@ -56,7 +56,8 @@ pub(crate) fn view<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     None
 }
 
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+/// `error`, and its sources.
+pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
         // An `io::Error` names as its source not the error that it wraps but the source of that one.
         let wrapped = (*error).downcast_ref::<io::Error>().and_then(io::Error::get_ref);

@@ -38,6 +38,12 @@ impl<const N: usize> Ring<N> {
         }
     }
 
+    /// How many there are in `tick` so far.
+    pub(crate) fn count(&self, tick: u32) -> u32 {
+        let word = self.slot(tick).load(Ordering::Relaxed);
+        if age(tick, word) == 0 { count_of(word) } else { 0 }
+    }
+
     /// How many there were in the `N` ticks that end with `tick`.
     pub(crate) fn sum(&self, tick: u32) -> u64 {
         self.slots

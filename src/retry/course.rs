@@ -1,0 +1,181 @@
+//! Whether there is another attempt, as far as that doesn't depend on what the request and the answer are.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    event,
+    handle::{GaveUp, Settings},
+    scope::{self, Scope},
+};
+use crate::{
+    backoff::Delays,
+    budget::{Cost, Token},
+    deadline::Deadline,
+};
+
+/// A `Retry-After` may make a wait longer by this much, and not shorter (AWS SDKs' retry specification 2.1).
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The course of one call, from attempt to attempt.
+#[derive(Debug)]
+pub(super) struct Course {
+    /// Elsewhere while what is below is being polled.
+    scope: Option<Scope>,
+    retries: u32,
+    /// How many of the retries were counted in the scope of a layer above.
+    nested: u32,
+    delays: Option<Delays>,
+    last: Option<Cost>,
+}
+
+/// An attempt that failed, and may be worth another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    pub(super) cost: Cost,
+    pub(super) ask: Option<Ask>,
+    /// The request may have reached the service.
+    pub(super) sent: bool,
+}
+
+/// How long the server asks to be left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// `Retry-After`.
+    About(Duration),
+    /// `grpc-retry-pushback-ms`.
+    Exactly(Duration),
+}
+
+/// Another attempt may be made, after a wait.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub(super) wait: Duration,
+    pub(super) tokens: Tokens,
+}
+
+/// The tokens that pay for a retry. Dropped unspent, they go back to their budgets.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    cost: Cost,
+    own: Token,
+    /// The outermost layer's, for a layer below it.
+    outermost: Option<Token>,
+}
+
+impl Course {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self { scope: Some(Scope::new(settings)), retries: 0, nested: 0, delays: None, last: None }
+    }
+
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.scope.as_ref().expect("the scope is elsewhere only while the inner service is polled").settings
+    }
+
+    pub(super) fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// Runs `f`, which polls what is below, so that the retry layers there find this call.
+    pub(super) fn run<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        scope::run(&mut self.scope, f)
+    }
+
+    /// Whether all attempts were made, here or by other tiers.
+    ///
+    /// The tiers together make no more attempts than the most patient of them would alone.
+    pub(super) fn attempts_left(&self) -> Result<(), GaveUp> {
+        let most = self.settings().config.max_attempts - 1;
+        if self.retries >= most {
+            return Err(GaveUp::Attempts);
+        }
+        let made = scope::with(|outermost| outermost.made).or_else(|| self.scope.as_ref().map(|own| own.made));
+        if made.is_some_and(|made| made >= most) { Err(GaveUp::Tiers) } else { Ok(()) }
+    }
+
+    /// Another attempt, if there may be one.
+    pub(super) fn admit(&mut self, failure: Failure, deadline: Option<Deadline>) -> Result<Pass, GaveUp> {
+        self.attempts_left()?;
+        let wait = self.wait(failure.ask);
+        let deadline = deadline.into_iter().chain(Deadline::current()).min();
+        if deadline.is_some_and(|deadline| deadline.remaining(Instant::now()) <= wait) {
+            return Err(GaveUp::Deadline);
+        }
+        let tokens = self.withdraw(failure.cost)?;
+        if scope::with(|outermost| outermost.made += 1).is_some() {
+            self.nested += 1;
+        } else if let Some(own) = &mut self.scope {
+            own.made += 1;
+        }
+        event::retrying(&self.settings().core.name, self.retries + 2, wait);
+        Ok(Pass { wait, tokens })
+    }
+
+    fn wait(&mut self, ask: Option<Ask>) -> Duration {
+        let backoff = self.settings().config.backoff;
+        let delays = self.delays.get_or_insert_with(|| backoff.delays());
+        match ask {
+            // From here on, the waits begin anew (A6, as grpc-go and grpc-java do it).
+            Some(Ask::Exactly(wait)) => {
+                delays.reset();
+                wait
+            }
+            Some(Ask::About(wait)) => {
+                let computed = delays.next(fastrand::f64());
+                wait.clamp(computed, computed + PATIENCE)
+            }
+            None => delays.next(fastrand::f64()),
+        }
+    }
+
+    fn withdraw(&self, cost: Cost) -> Result<Tokens, GaveUp> {
+        let settings = self.settings();
+        let own = settings.budget.withdraw(cost);
+        let outermost = own.as_ref().ok().and_then(|_| {
+            scope::with(|outermost| {
+                let budget = &outermost.settings.budget;
+                (!budget.is(&settings.budget)).then(|| budget.withdraw(cost))
+            })
+            .flatten()
+        });
+        match (own, outermost.transpose()) {
+            (Ok(own), Ok(outermost)) => Ok(Tokens { cost, own, outermost }),
+            (Err(exhausted), _) | (_, Err(exhausted)) => {
+                if exhausted.news {
+                    event::budget_exhausted(&settings.core.name);
+                }
+                Err(GaveUp::Budget)
+            }
+        }
+    }
+
+    /// The next attempt is made.
+    pub(super) fn sent(&mut self, tokens: Tokens) {
+        self.last = Some(tokens.cost);
+        self.retries += 1;
+        tokens.own.spend();
+        if let Some(token) = tokens.outermost {
+            token.spend();
+        }
+        self.settings().core.count(|counts| &counts.retries);
+    }
+
+    /// An attempt failed in a way that may be retried, or that the server forbids to.
+    pub(super) fn failed(&self) {
+        self.settings().budget.failed();
+    }
+
+    /// The call succeeded. Its retries don't count any more for the layers above: it is not because of them that
+    /// those would have to try again.
+    pub(super) fn succeeded(&mut self) {
+        self.settings().budget.succeeded(self.last);
+        if self.retries > 0 {
+            let nested = self.nested;
+            scope::with(|outermost| outermost.made = outermost.made.saturating_sub(nested));
+            let core = &self.settings().core;
+            core.count(|counts| &counts.recovered);
+            event::recovered(&core.name, self.retries + 1);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What a retry policy tells.
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::handle::GaveUp;
+use crate::name::Name;
+
+pub(super) fn retrying(name: &Name, attempt: u32, wait: Duration) {
+    debug!(policy = "retry", %name, attempt, wait_ms = wait.as_millis() as u64, "attempt failed, trying again");
+}
+
+pub(super) fn gave_up(name: &Name, why: GaveUp) {
+    let reason = match why {
+        GaveUp::Attempts => "all attempts made",
+        GaveUp::Tiers => "attempts made by other tiers",
+        GaveUp::Unsafe => "request may not be carried out twice",
+        GaveUp::NotReplayable => "request body not kept",
+        GaveUp::Deadline => "deadline too near",
+        GaveUp::Budget => "budget exhausted",
+        GaveUp::Refused => "refused",
+    };
+    debug!(policy = "retry", %name, reason, "attempt failed, handed on");
+}
+
+pub(super) fn budget_exhausted(name: &Name) {
+    warn!(policy = "retry", %name, "retry budget exhausted");
+}
+
+pub(super) fn recovered(name: &Name, attempt: u32) {
+    debug!(policy = "retry", %name, attempt, "succeeded after a retry");
+}
+
+pub(super) fn too_large(name: &Name, at_most: usize) {
+    debug!(policy = "retry", %name, at_most, "request body too large to be kept");
+}
+
+pub(super) fn unsaid(name: &Name) {
+    warn!(
+        policy = "retry",
+        %name,
+        "nothing is retried: a plain service's layer has to be told what is safe, with idempotent() or safe_when()"
+    );
+}

@@ -1,0 +1,239 @@
+//! The future: from attempt to attempt.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+use tower_service::Service;
+
+use super::{
+    course::{Course, Failure, Tokens},
+    event,
+    handle::GaveUp,
+    protocol::{Repeat, Unsaid, Verdict},
+};
+
+/// How long a gRPC answer's first frame is waited for once its head is there. A stream whose first message comes later,
+/// such as a subscription's, is handed on by then, and not retried from there on.
+pub const FIRST_FRAME_WITHIN: Duration = Duration::from_millis(10);
+
+pin_project! {
+    /// The future of a [`RetryService`](super::RetryService).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it drops the attempt under way; what was withdrawn for an attempt not yet made goes back to the budget.
+    pub struct ResponseFuture<S, P, R, Req>
+    where
+        S: Service<Req>,
+        P: Repeat<Req, S::Response, S::Error, R>,
+    {
+        #[pin]
+        step: Step<S::Future, Req, Result<P::Response, P::Error>>,
+        call: Call<S, P, R, P::Kept>,
+    }
+}
+
+pin_project! {
+    #[project = StepProj]
+    enum Step<F, Req, A> {
+        // An attempt is under way.
+        Calling { #[pin] attempt: F },
+        // The head of its answer doesn't tell how it ended; the first frame may.
+        Peeking { answer: Option<A>, #[pin] patience: Sleep },
+        // It failed, and its answer is dropped, so that the permits below are free. The request is ready.
+        Waiting { #[pin] sleep: Sleep, request: Option<Req>, tokens: Option<Tokens> },
+        // The inner service is being made ready.
+        Readying { request: Option<Req>, tokens: Option<Tokens> },
+    }
+}
+
+/// All but the step.
+struct Call<S, P, R, K> {
+    /// None if the request can't be sent again.
+    later: Option<Later<S, K>>,
+    course: Course,
+    protocol: P,
+    rules: R,
+}
+
+/// What later attempts are made with.
+#[derive(Debug)]
+pub(super) struct Later<S, K> {
+    pub(super) inner: S,
+    pub(super) kept: K,
+}
+
+/// What comes after an answer.
+enum Next<Req, A> {
+    HandOn(A),
+    Again { wait: Duration, request: Req, tokens: Tokens },
+}
+
+impl<S, P, R, Req> ResponseFuture<S, P, R, Req>
+where
+    S: Service<Req>,
+    P: Repeat<Req, S::Response, S::Error, R>,
+{
+    pub(super) fn new(
+        attempt: S::Future,
+        later: Option<Later<S, P::Kept>>,
+        course: Course,
+        protocol: P,
+        rules: R,
+    ) -> Self {
+        Self { step: Step::Calling { attempt }, call: Call { later, course, protocol, rules } }
+    }
+}
+
+impl<S, P, R, Req> Future for ResponseFuture<S, P, R, Req>
+where
+    S: Service<Req>,
+    P: Repeat<Req, S::Response, S::Error, R>,
+{
+    type Output = Result<P::Response, P::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let call = this.call;
+        loop {
+            let next = match this.step.as_mut().project() {
+                StepProj::Calling { attempt } => {
+                    let result = ready!(call.course.run(|| attempt.poll(cx)));
+                    let mut answer = call.protocol.answer(result);
+                    if call.may_try_again() && call.protocol.poll_verdict(&mut answer, cx).is_pending() {
+                        let patience = sleep(FIRST_FRAME_WITHIN);
+                        this.step.set(Step::Peeking { answer: Some(answer), patience });
+                        continue;
+                    }
+                    call.next(answer)
+                }
+                StepProj::Peeking { answer, patience } => {
+                    let looked_at = answer.as_mut().expect("polled after it was ready");
+                    if call.protocol.poll_verdict(looked_at, cx).is_pending() {
+                        ready!(patience.poll(cx));
+                    }
+                    call.next(answer.take().expect("polled after it was ready"))
+                }
+                StepProj::Waiting { sleep, request, tokens } => {
+                    ready!(sleep.poll(cx));
+                    let (request, tokens) = (request.take(), tokens.take());
+                    this.step.set(Step::Readying { request, tokens });
+                    continue;
+                }
+                StepProj::Readying { request, tokens } => {
+                    let Call { later, course, protocol, .. } = &mut *call;
+                    let inner = &mut later.as_mut().expect("a request that is sent again was kept").inner;
+                    if let Err(error) = ready!(course.run(|| inner.poll_ready(cx))) {
+                        return Poll::Ready(Err(protocol.error(error)));
+                    }
+                    let request = request.take().expect("polled after it was ready");
+                    course.sent(tokens.take().expect("polled after it was ready"));
+                    let attempt = course.run(|| inner.call(request));
+                    this.step.set(Step::Calling { attempt });
+                    continue;
+                }
+            };
+            match next {
+                Next::HandOn(answer) => return Poll::Ready(answer),
+                Next::Again { wait, request, tokens } => {
+                    this.step.set(Step::Waiting { sleep: sleep(wait), request: Some(request), tokens: Some(tokens) })
+                }
+            }
+        }
+    }
+}
+
+impl<S, P, R, K> Call<S, P, R, K> {
+    /// Whether it is worth looking further than the head.
+    fn may_try_again<Req>(&self) -> bool
+    where
+        S: Service<Req>,
+        P: Repeat<Req, S::Response, S::Error, R, Kept = K>,
+    {
+        let is_safe = |kept| self.protocol.is_safe(&self.rules, kept).unwrap_or(false);
+        self.later.as_ref().is_some_and(|later| is_safe(&later.kept)) && self.course.attempts_left().is_ok()
+    }
+
+    fn next<Req>(&mut self, answer: Result<P::Response, P::Error>) -> Next<Req, Result<P::Response, P::Error>>
+    where
+        S: Service<Req>,
+        P: Repeat<Req, S::Response, S::Error, R, Kept = K>,
+    {
+        let given_up = match self.protocol.judge(&self.rules, &answer) {
+            Verdict::Failed(failure) => {
+                self.course.failed();
+                match self.again(failure) {
+                    // The answer is dropped before the wait.
+                    Ok((wait, request, tokens)) => return Next::Again { wait, request, tokens },
+                    Err(why) => Some(why),
+                }
+            }
+            Verdict::Refused { by_server } => {
+                if by_server {
+                    self.course.failed();
+                }
+                Some(GaveUp::Refused)
+            }
+            Verdict::Success => {
+                self.course.succeeded();
+                None
+            }
+            Verdict::Final => None,
+        };
+        if let Some(why) = given_up {
+            self.course.settings().core.gave_up(why);
+        }
+        Next::HandOn(answer)
+    }
+
+    /// Another attempt's wait and request, and what pays for it.
+    fn again<Req>(&mut self, failure: Failure) -> Result<(Duration, Req, Tokens), GaveUp>
+    where
+        S: Service<Req>,
+        P: Repeat<Req, S::Response, S::Error, R, Kept = K>,
+    {
+        self.course.attempts_left()?;
+        let Self { later, course, protocol, rules } = self;
+        let kept = &mut later.as_mut().ok_or(GaveUp::NotReplayable)?.kept;
+        if failure.sent {
+            match protocol.is_safe(rules, kept) {
+                Ok(true) => {}
+                Ok(false) => return Err(GaveUp::Unsafe),
+                Err(Unsaid) => {
+                    let core = &course.settings().core;
+                    if !core.unsaid.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                        event::unsaid(&core.name);
+                    }
+                    return Err(GaveUp::Unsafe);
+                }
+            }
+        }
+        let pass = course.admit(failure, protocol.deadline(kept))?;
+        // Last, for it takes the body away from the attempt before.
+        let request = protocol.again(kept, course.retries() + 1).map_err(|_| GaveUp::NotReplayable)?;
+        Ok((pass.wait, request, pass.tokens))
+    }
+}
+
+impl<S, P, R, Req> fmt::Debug for ResponseFuture<S, P, R, Req>
+where
+    S: Service<Req>,
+    P: Repeat<Req, S::Response, S::Error, R>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = match self.step {
+            Step::Calling { .. } => "calling",
+            Step::Peeking { .. } => "peeking",
+            Step::Waiting { .. } => "waiting",
+            Step::Readying { .. } => "readying",
+        };
+        f.debug_struct("ResponseFuture").field("step", &step).field("course", &self.call.course).finish_non_exhaustive()
+    }
+}

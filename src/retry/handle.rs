@@ -1,0 +1,253 @@
+//! The policy itself, shared by the layers, the services and whoever watches them.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use super::{config::RetryConfig, event, replay::Limit};
+use crate::{budget::Budget, config::InvalidConfig, name::Name};
+
+/// A retry policy: what [`RetryLayer::handle`](super::RetryLayer::handle) gives, to watch it and to set it anew. A clone
+/// is the same policy.
+#[derive(Clone)]
+pub struct Retry {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    core: Arc<Core>,
+    /// Goes up with each change of `current`. A service has the settings at hand, and looks only at this.
+    version: AtomicU32,
+    current: Mutex<Arc<Settings>>,
+}
+
+/// What stays, whatever the settings.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(super) name: Name,
+    pub(super) counts: Counts,
+    /// It has been said that nobody has said what is safe.
+    pub(super) unsaid: AtomicBool,
+}
+
+/// The settings of one version. Not changed once they are made.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) config: RetryConfig,
+    pub(super) budget: Budget,
+    pub(super) limit: Limit,
+    pub(super) core: Arc<Core>,
+    version: u32,
+}
+
+/// All relaxed: they are read for people.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) retries: AtomicU64,
+    pub(super) recovered: AtomicU64,
+    pub(super) too_large: AtomicU64,
+    gave_up: [AtomicU64; 7],
+}
+
+/// Why a failed attempt was the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GaveUp {
+    Attempts,
+    Tiers,
+    Unsafe,
+    NotReplayable,
+    Deadline,
+    Budget,
+    Refused,
+}
+
+impl Retry {
+    /// A policy with the default settings.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    pub fn new(name: impl Into<Name>) -> Self {
+        Self::valid(name.into(), RetryConfig::default())
+    }
+
+    /// A policy with these settings.
+    ///
+    /// # Errors
+    ///
+    /// A setting that is outside its range.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    pub fn with_config(name: impl Into<Name>, config: RetryConfig) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        Ok(Self::valid(name.into(), config))
+    }
+
+    fn valid(name: Name, config: RetryConfig) -> Self {
+        let core = Core { name: name.required(), counts: Counts::default(), unsaid: AtomicBool::new(false) };
+        let core = Arc::new(core);
+        let budget = Budget::valid(config.budget);
+        let settings = Settings::new(config, budget, core.clone(), 0);
+        let shared = Shared { core, version: AtomicU32::new(0), current: Mutex::new(Arc::new(settings)) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The policy's name.
+    pub fn name(&self) -> &Name {
+        &self.shared.core.name
+    }
+
+    /// The settings as they are now.
+    pub fn config(&self) -> RetryConfig {
+        self.settings().config.clone()
+    }
+
+    /// The budget that retries are taken from.
+    pub fn budget(&self) -> Budget {
+        self.settings().budget.clone()
+    }
+
+    /// Sets the policy anew while it runs; calls under way end by the settings they began with.
+    ///
+    /// The budget stays what it is, and shared with whom it is, unless its setting is another one.
+    ///
+    /// # Errors
+    ///
+    /// A setting that is outside its range; nothing has changed then.
+    pub fn reconfigure(&self, config: RetryConfig) -> Result<(), InvalidConfig> {
+        self.alter(|current| *current = config)
+    }
+
+    /// As [`reconfigure`](Self::reconfigure), by a change of the settings as they are.
+    pub(super) fn alter(&self, change: impl FnOnce(&mut RetryConfig)) -> Result<(), InvalidConfig> {
+        self.change(|current| {
+            let mut config = current.config.clone();
+            change(&mut config);
+            config.validate()?;
+            let kept = current.config.budget == config.budget;
+            let budget = if kept { current.budget.clone() } else { Budget::valid(config.budget) };
+            Ok((config, budget))
+        })
+    }
+
+    /// Takes retries from `budget` from now on.
+    pub fn share_budget(&self, budget: Budget) {
+        let changed =
+            self.change(|current| Ok((RetryConfig { budget: budget.config(), ..current.config.clone() }, budget)));
+        debug_assert!(changed.is_ok(), "a budget that exists is a valid one");
+    }
+
+    /// What has happened so far.
+    pub fn snapshot(&self) -> RetrySnapshot {
+        let counts = &self.shared.core.counts;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let gave_up = |why: GaveUp| read(&counts.gave_up[why as usize]);
+        RetrySnapshot {
+            name: self.name().clone(),
+            retries: read(&counts.retries),
+            recovered: read(&counts.recovered),
+            too_large: read(&counts.too_large),
+            gave_up_attempts: gave_up(GaveUp::Attempts),
+            gave_up_tiers: gave_up(GaveUp::Tiers),
+            gave_up_unsafe: gave_up(GaveUp::Unsafe),
+            gave_up_not_replayable: gave_up(GaveUp::NotReplayable),
+            gave_up_deadline: gave_up(GaveUp::Deadline),
+            gave_up_budget: gave_up(GaveUp::Budget),
+            gave_up_refused: gave_up(GaveUp::Refused),
+            budget_available: self.settings().budget.available(),
+        }
+    }
+
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.current().clone()
+    }
+
+    /// The same settings if they are current, or the current ones.
+    pub(super) fn refresh(&self, settings: &mut Arc<Settings>) {
+        // Relaxed: the settings themselves are behind the lock. A change seen a call later is a change in time.
+        if settings.version != self.shared.version.load(Ordering::Relaxed) {
+            *settings = self.settings();
+        }
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce(&Settings) -> Result<(RetryConfig, Budget), InvalidConfig>,
+    ) -> Result<(), InvalidConfig> {
+        let mut current = self.current();
+        let (config, budget) = change(&current)?;
+        let version = current.version.wrapping_add(1);
+        *current = Arc::new(Settings::new(config, budget, self.shared.core.clone(), version));
+        self.shared.version.store(version, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn current(&self) -> MutexGuard<'_, Arc<Settings>> {
+        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry").field("name", self.name()).field("config", &self.settings().config).finish()
+    }
+}
+
+impl Settings {
+    fn new(config: RetryConfig, budget: Budget, core: Arc<Core>, version: u32) -> Self {
+        let limit = Limit::counted(config.replay_at_most, core.clone());
+        Self { config, budget, limit, core, version }
+    }
+}
+
+impl Core {
+    pub(super) fn count(&self, count: impl FnOnce(&Counts) -> &AtomicU64) {
+        count(&self.counts).fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn gave_up(&self, why: GaveUp) {
+        self.counts.gave_up[why as usize].fetch_add(1, Ordering::Relaxed);
+        event::gave_up(&self.name, why);
+    }
+
+    pub(super) fn too_large(&self, at_most: usize) {
+        self.count(|counts| &counts.too_large);
+        event::too_large(&self.name, at_most);
+    }
+}
+
+/// What a retry policy has done so far. Each number only ever grows, but for the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetrySnapshot {
+    /// The policy's name.
+    pub name: Name,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Calls that succeeded after a retry.
+    pub recovered: u64,
+    /// Requests whose body is larger than `replay_at_most`, and which could not be sent again whatever came.
+    pub too_large: u64,
+    /// Failures handed on because all attempts were made.
+    pub gave_up_attempts: u64,
+    /// Failures handed on because the retry layers below this one, or above, had made the attempts already.
+    pub gave_up_tiers: u64,
+    /// Failures handed on because the request may not be carried out twice.
+    pub gave_up_unsafe: u64,
+    /// Failures handed on because the body was too large to be kept, or broke off itself.
+    pub gave_up_not_replayable: u64,
+    /// Failures handed on because the wait would not have ended before the deadline.
+    pub gave_up_deadline: u64,
+    /// Failures handed on because the budget was exhausted.
+    pub gave_up_budget: u64,
+    /// Refusals handed on: another policy's of ours, or the server's word not to try again.
+    pub gave_up_refused: u64,
+    /// How many retries the budget has right now.
+    pub budget_available: u64,
+}

@@ -1,0 +1,131 @@
+//! What a retry needs to know of a protocol: how a request is kept, and what an answer says.
+
+mod grpc;
+mod http;
+mod plain;
+
+use std::{
+    error::Error,
+    io,
+    task::{Context, Poll},
+};
+
+use super::{
+    course::Failure,
+    replay::{Limit, Lost},
+};
+use crate::{
+    deadline::Deadline,
+    protocol::{Grpc, Http, Plain, cause},
+};
+
+/// How a request is kept and sent again, and what an answer says, in each of the three protocols.
+///
+/// Sealed: what users replace are the rules, `R`; see [`RetryLayer`](super::RetryLayer).
+pub trait Repeat<Req, Res, E, R>: sealed::Sealed {
+    /// What is kept of a request.
+    type Kept;
+    /// The response of the layer.
+    type Response;
+    /// The error of the layer.
+    type Error;
+
+    /// The request to be sent now, and what it takes to send it again; `None` if it is clear that it can't be.
+    fn keep(&self, request: Req, limit: &Limit) -> (Req, Option<Self::Kept>);
+
+    /// The request to be sent after so many `retries`.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be.
+    fn again(&self, kept: &mut Self::Kept, retries: u32) -> Result<Req, Lost>;
+
+    /// The deadline the request came with.
+    fn deadline(&self, kept: &Self::Kept) -> Option<Deadline>;
+
+    /// The inner service's error, as this protocol hands it on.
+    fn error(&self, error: E) -> Self::Error;
+
+    /// The inner service's answer, as this protocol hands it on.
+    ///
+    /// # Errors
+    ///
+    /// The inner service's.
+    fn answer(&self, result: Result<Res, E>) -> Result<Self::Response, Self::Error>;
+
+    /// Ready once the answer says how the attempt ended, or that it will not say so soon.
+    fn poll_verdict(&self, answer: &mut Result<Self::Response, Self::Error>, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// What the answer says.
+    fn judge(&self, rules: &R, answer: &Result<Self::Response, Self::Error>) -> Verdict;
+
+    /// Whether the request may be carried out twice; `Err` if nobody has said so.
+    ///
+    /// # Errors
+    ///
+    /// If nobody has said so.
+    fn is_safe(&self, rules: &R, kept: &Self::Kept) -> Result<bool, Unsaid>;
+}
+
+/// What an answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum Verdict {
+    /// The attempt succeeded.
+    Success,
+    /// The attempt failed, and another would not help; or nothing is known.
+    Final,
+    /// It was refused: by another policy of ours, or by a server that says not to try again.
+    Refused { by_server: bool },
+    /// The attempt failed, and another may help.
+    Failed(Failure),
+}
+
+/// Nobody has said what is safe.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Unsaid;
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl<C> Sealed for super::Plain<C> {}
+    impl<C> Sealed for super::Http<C> {}
+    impl<C> Sealed for super::Grpc<C> {}
+}
+
+/// A proxy's word that it has too much to do to be asked again (Envoy).
+const OVERLOADED: &str = "x-envoy-overloaded";
+
+/// Whether the request provably wasn't sent: no connection was made.
+fn was_not_sent(error: &(dyn Error + 'static)) -> bool {
+    cause::chain(error).any(|error| {
+        #[cfg(feature = "hyper")]
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        error.downcast_ref::<io::Error>().is_some_and(is_refused)
+    })
+}
+
+/// The kind is enough: only connecting can fail in this way.
+fn is_refused(error: &io::Error) -> bool {
+    // An `io::Error` around another error leaves that one out of its sources.
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+    error.kind() == io::ErrorKind::ConnectionRefused || inner.is_some_and(is_refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_connection_is_found_however_deep_it_lies() {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert!(was_not_sent(&refused()));
+        assert!(was_not_sent(&io::Error::other(refused())));
+        assert!(was_not_sent(&io::Error::other(io::Error::other(refused()))));
+        assert!(!was_not_sent(&io::Error::from(io::ErrorKind::ConnectionReset)));
+        assert!(!was_not_sent(&io::Error::other("refused")));
+    }
+}

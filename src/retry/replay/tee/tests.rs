@@ -1,0 +1,252 @@
+use std::{
+    io,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::Wake,
+};
+
+use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
+use proptest::prelude::*;
+
+use super::*;
+use crate::retry::ReplayBody;
+
+type Boxed = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What a scripted body gives, one after another.
+#[derive(Debug, Clone)]
+enum Step {
+    Data(Bytes),
+    Trailers,
+    Pending,
+    Break,
+}
+
+/// A body that knows how long it is.
+struct Scripted(VecDeque<Step>);
+
+impl Body for Scripted {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(match self.0.pop_front() {
+            Some(Step::Data(data)) => Some(Ok(Frame::data(data))),
+            Some(Step::Trailers) => Some(Ok(Frame::trailers(trailers()))),
+            Some(Step::Pending) => return Poll::Pending,
+            Some(Step::Break) => Some(Err(io::Error::other("broke off"))),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(
+            self.0.iter().map(|step| if let Step::Data(data) = step { data.len() as u64 } else { 0 }).sum(),
+        )
+    }
+}
+
+fn trailers() -> HeaderMap {
+    HeaderMap::from_iter([("sum".parse().unwrap(), "42".parse().unwrap())])
+}
+
+fn data(bytes: &'static str) -> Step {
+    Step::Data(Bytes::from_static(bytes.as_bytes()))
+}
+
+fn keep(steps: impl IntoIterator<Item = Step>, limit: usize) -> (Boxed, Option<Kept<Boxed>>) {
+    Boxed::new(Scripted(steps.into_iter().collect())).keep(&Limit::new(limit))
+}
+
+fn next(body: &mut Boxed) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
+}
+
+/// The rest of a body, polled past its pauses: its bytes, and whether there were trailers. Checks that the body says at
+/// each step how long it is.
+fn rest(body: &mut Boxed) -> (Vec<u8>, bool) {
+    let (mut bytes, mut had_trailers) = (Vec::new(), false);
+    let mut left = body.size_hint().exact().unwrap();
+    loop {
+        assert_eq!(body.size_hint().exact(), Some(left));
+        let frame = match next(body) {
+            Poll::Ready(Some(frame)) => frame.unwrap(),
+            Poll::Ready(None) => break,
+            Poll::Pending => continue,
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                left -= data.len() as u64;
+                bytes.extend_from_slice(&data);
+            }
+            Err(frame) => {
+                assert_eq!(frame.into_trailers().unwrap(), trailers());
+                had_trailers = true;
+            }
+        }
+        if body.is_end_stream() {
+            break;
+        }
+    }
+    assert_eq!(left, 0);
+    (bytes, had_trailers)
+}
+
+#[test]
+fn the_next_attempt_goes_on_where_the_last_one_was_given_up() {
+    let (mut first, kept) = keep([data("ab"), data("cd"), data("ef"), Step::Trailers], 100);
+    let mut kept = kept.unwrap();
+    assert_eq!(first.size_hint().exact(), Some(6));
+    for expected in ["ab", "cd"] {
+        assert!(matches!(next(&mut first), Poll::Ready(Some(Ok(frame))) if frame.data_ref().unwrap() == expected));
+    }
+    let mut second = kept.replay().unwrap();
+    assert_eq!(second.size_hint().exact(), Some(6));
+    assert!(matches!(next(&mut second), Poll::Ready(Some(Ok(frame))) if frame.data_ref().unwrap() == "ab"));
+    assert_eq!(rest(&mut second), (b"cdef".to_vec(), true));
+    assert!(second.is_end_stream());
+    assert_eq!(rest(&mut kept.replay().unwrap()), (b"abcdef".to_vec(), true));
+}
+
+#[test]
+fn bytes_are_shared_and_not_copied() {
+    let original = Bytes::from(vec![7; 1000]);
+    let (mut first, kept) = keep([Step::Data(original.clone())], 1000);
+    assert!(next(&mut first).is_ready());
+    let mut second = kept.unwrap().replay().unwrap();
+    let Poll::Ready(Some(Ok(frame))) = next(&mut second) else { panic!("no frame") };
+    assert_eq!(frame.data_ref().unwrap().as_ptr(), original.as_ptr());
+}
+
+#[test]
+fn an_attempt_that_was_given_up_breaks_off_and_is_told_so() {
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    let (mut first, kept) = keep([data("ab"), Step::Pending, data("cd")], 100);
+    let mut kept = kept.unwrap();
+    assert!(next(&mut first).is_ready());
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(count.clone());
+    assert!(Pin::new(&mut first).poll_frame(&mut Context::from_waker(&waker)).is_pending());
+
+    let mut second = kept.replay().unwrap();
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    let Poll::Ready(Some(Err(error))) = next(&mut first) else { panic!("went on") };
+    assert!(error.get_ref().unwrap().is::<Superseded>());
+    assert!(!first.is_end_stream());
+    assert_eq!(rest(&mut second), (b"abcd".to_vec(), false));
+}
+
+#[test]
+fn without_an_error_to_break_off_with_it_never_ends() {
+    let body = UnsyncBoxBody::<Bytes, std::convert::Infallible>::new(Full::from("ab"));
+    let (mut first, kept) = body.keep(&Limit::new(100));
+    let _second = kept.unwrap().replay().unwrap();
+    assert!(Pin::new(&mut first).poll_frame(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert!(!first.is_end_stream());
+}
+
+#[test]
+fn a_body_beyond_the_limit_goes_out_whole_and_only_once() {
+    // It says how long it is, and isn't even begun to be kept.
+    let (mut body, kept) = keep([data("abc"), data("def")], 5);
+    assert!(kept.is_none());
+    assert_eq!(rest(&mut body), (b"abcdef".to_vec(), false));
+
+    // It turns out to be longer.
+    let frames = ["abc", "def", "ghi"].map(|data| Ok::<_, io::Error>(Frame::data(Bytes::from(data))));
+    let body = Boxed::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
+    let (mut body, kept) = body.keep(&Limit::new(5));
+    let mut kept = kept.unwrap();
+    assert!(next(&mut body).is_ready() && next(&mut body).is_ready());
+    assert_eq!(kept.replay().unwrap_err(), Lost::TooLarge);
+    assert!(matches!(next(&mut body), Poll::Ready(Some(Ok(frame))) if frame.data_ref().unwrap() == "ghi"));
+    assert!(matches!(next(&mut body), Poll::Ready(None)));
+}
+
+#[test]
+fn trailers_count_towards_the_limit() {
+    let (mut body, kept) = keep([data("abc"), Step::Trailers], 7);
+    rest(&mut body);
+    assert_eq!(kept.unwrap().replay().unwrap_err(), Lost::TooLarge);
+    let (mut body, kept) = keep([data("abc"), Step::Trailers], 8);
+    rest(&mut body);
+    assert!(kept.unwrap().replay().is_ok());
+}
+
+#[test]
+fn a_body_that_breaks_off_cannot_be_sent_again() {
+    let (mut body, kept) = keep([data("abc"), Step::Break], 100);
+    assert!(next(&mut body).is_ready());
+    assert!(matches!(next(&mut body), Poll::Ready(Some(Err(_)))));
+    assert_eq!(kept.unwrap().replay().unwrap_err(), Lost::Broken);
+}
+
+#[test]
+fn a_body_at_its_end_costs_nothing() {
+    let body = Boxed::new(Empty::new().map_err(|never| match never {}));
+    let (body, kept) = body.keep(&Limit::new(0));
+    let mut kept = kept.unwrap();
+    assert!(kept.shared.is_none() && body.is_end_stream());
+    assert!(kept.replay().unwrap().is_end_stream());
+}
+
+#[test]
+fn what_was_kept_is_let_go_once_there_is_no_other_attempt() {
+    let (mut first, kept) = keep([data("ab"), data("cd"), data("ef")], 100);
+    let mut kept = kept.unwrap();
+    assert!(next(&mut first).is_ready() && next(&mut first).is_ready());
+    let mut second = kept.replay().unwrap();
+    assert!(next(&mut second).is_ready());
+    let shared = kept.shared.clone().unwrap();
+    drop(kept);
+    assert_eq!(second.size_hint().exact(), Some(4));
+    assert_eq!(rest(&mut second), (b"cdef".to_vec(), false));
+    assert!(shared.lock().frames.is_empty());
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => proptest::collection::vec(any::<u8>(), 0..20).prop_map(|data| Step::Data(data.into())),
+        1 => Just(Step::Pending),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_attempt_sends_the_whole_body(
+        mut steps in proptest::collection::vec(any_step(), 1..20),
+        with_trailers in any::<bool>(),
+        given_up_after in proptest::collection::vec(0_usize..25, 0..5),
+        released in any::<bool>(),
+    ) {
+        steps.extend(with_trailers.then_some(Step::Trailers));
+        let whole = steps.iter().filter_map(|step| match step {
+            Step::Data(data) => Some(data.as_ref()),
+            _ => None,
+        });
+        let whole = whole.collect::<Vec<_>>().concat();
+        let (mut body, kept) = keep(steps, 1000);
+        let mut kept = kept.unwrap();
+        for polls in given_up_after {
+            for _ in 0..polls {
+                let _ = next(&mut body);
+            }
+            body = kept.replay().unwrap();
+            prop_assert_eq!(body.size_hint().exact(), Some(whole.len() as u64));
+        }
+        if released {
+            drop(kept);
+        }
+        prop_assert_eq!(rest(&mut body), (whole, with_trailers));
+    }
+}
