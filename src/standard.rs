@@ -1,1 +1,268 @@
-//! TBD
+//! The five policies a call to another service needs, in the right order, with sane defaults.
+//!
+//! ```text
+//!             ┌ timeout ───────────────────────────── the whole exchange, all attempts and waits: 5 s
+//!             │  ┌ retry ──────────────────────────── 3 attempts, on a budget
+//!             │  │  ┌ circuit breaker ─────────────── sees every attempt, refuses while the service is down
+//!             │  │  │  ┌ bulkhead ─────────────────── 25 at once; what the breaker refused takes no permit
+//!             │  │  │  │  ┌ attempt timeout ───────── each attempt: 2 s, and never more than is left in all
+//!   request ─▶│─▶│─▶│─▶│─▶│─▶ service
+//! ```
+//!
+//! Every place but this is worse: a retry below the breaker hides failures from it; a bulkhead above the retry keeps
+//! its permit while the retry sleeps; with no timeout outside the retry, three attempts take three timeouts.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use tower::ServiceBuilder;
+//!
+//! let layer = buttress::standard::http("payments")
+//!     .timeout(|timeout| timeout.within(Duration::from_secs(3)))
+//!     .retry(|retry| retry.max_attempts(2))
+//!     .circuit_breaker(|breaker| breaker.failure_rate(0.3))
+//!     .bulkhead(|bulkhead| bulkhead.max_concurrent(50))
+//!     .attempt_timeout(|timeout| timeout.within(Duration::from_secs(1)));
+//!
+//! let handles = layer.handles();
+//! let stack = ServiceBuilder::new().layer(layer);
+//! println!("{}", handles.circuit_breaker.state());
+//! ```
+//!
+//! It is one [`Layer`], and like each of its parts it *is* its policies: everything made from it or from a clone of it
+//! shares them.
+
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use crate::{
+    BulkheadLayer, CircuitBreakerLayer, InvalidConfig, RetryLayer, TimeoutLayer,
+    bulkhead::{Bulkhead, BulkheadConfig, BulkheadService},
+    circuit_breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerService},
+    config::or_panic,
+    name::Name,
+    protocol::{Grpc, Http, Plain},
+    retry::{Retry, RetryConfig, RetryService},
+    timeout::{Timeout, TimeoutConfig, TimeoutService},
+};
+
+/// The five policies around any service. What is retried is yours to say, see [`RetryLayer::new`].
+///
+/// # Panics
+///
+/// If the name is empty.
+pub fn new(name: impl Into<Name>) -> StandardLayer {
+    or_panic(StandardLayer::from_config(name, StandardConfig::default(), Plain::default()))
+}
+
+/// The five policies around an HTTP client.
+///
+/// # Panics
+///
+/// If the name is empty.
+pub fn http(name: impl Into<Name>) -> StandardLayer<Http> {
+    or_panic(StandardLayer::from_config(name, StandardConfig::default(), Http::default()))
+}
+
+/// The five policies around a gRPC channel.
+///
+/// # Panics
+///
+/// If the name is empty.
+pub fn grpc(name: impl Into<Name>) -> StandardLayer<Grpc> {
+    or_panic(StandardLayer::from_config(name, StandardConfig::default(), Grpc::default()))
+}
+
+/// The settings of a whole stack.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct StandardConfig {
+    /// The whole exchange, all attempts and the waits between them. Default: 5 s.
+    pub timeout: TimeoutConfig,
+    /// Default: 3 attempts.
+    pub retry: RetryConfig,
+    /// Default: opens at half of the last 100 calls.
+    pub circuit_breaker: CircuitBreakerConfig,
+    /// Default: 25 at once.
+    pub bulkhead: BulkheadConfig,
+    /// Each attempt. Less than the whole. Default: 2 s.
+    pub attempt_timeout: TimeoutConfig,
+}
+
+impl Default for StandardConfig {
+    fn default() -> Self {
+        let mut attempt_timeout = TimeoutConfig::default();
+        attempt_timeout.within = Duration::from_secs(2);
+        Self {
+            timeout: TimeoutConfig::default(),
+            retry: RetryConfig::default(),
+            circuit_breaker: CircuitBreakerConfig::default(),
+            bulkhead: BulkheadConfig::default(),
+            attempt_timeout,
+        }
+    }
+}
+
+impl StandardConfig {
+    /// Refuses settings that make no sense, each for itself or all together.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is out of its range, or that can't work beside the others.
+    pub fn validate(&self) -> Result<(), InvalidConfig> {
+        self.timeout.validate()?;
+        self.retry.validate()?;
+        self.circuit_breaker.validate()?;
+        self.bulkhead.validate()?;
+        self.attempt_timeout.validate()?;
+        let (attempt, whole) = (self.attempt_timeout.within, self.timeout.within);
+        if attempt >= whole {
+            let problem = format!("an attempt may take {attempt:?}, which is not less than the whole's {whole:?}");
+            return Err(InvalidConfig::new("attempt_timeout.within", problem));
+        }
+        if self.bulkhead.max_wait >= whole {
+            let problem =
+                format!("a call may queue {:?}, which is not less than the whole's {whole:?}", self.bulkhead.max_wait);
+            return Err(InvalidConfig::new("bulkhead.max_wait", problem));
+        }
+        Ok(())
+    }
+}
+
+/// The five policies as one layer. Made by [`new`], [`http`] or [`grpc`].
+#[derive(Debug, Clone)]
+pub struct StandardLayer<P = Plain> {
+    timeout: TimeoutLayer<P>,
+    retry: RetryLayer<P>,
+    circuit_breaker: CircuitBreakerLayer<P>,
+    bulkhead: BulkheadLayer<P>,
+    attempt_timeout: TimeoutLayer<P>,
+}
+
+/// The service that a [`StandardLayer`] makes of `S`.
+pub type StandardService<S, P> =
+    TimeoutService<RetryService<CircuitBreakerService<BulkheadService<TimeoutService<S, P>, P>, P>, P>, P>;
+
+/// The policies of a stack, to watch and to steer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Handles {
+    /// The whole exchange.
+    pub timeout: Timeout,
+    /// All attempts.
+    pub retry: Retry,
+    /// Each attempt.
+    pub circuit_breaker: CircuitBreaker,
+    /// Each attempt that the breaker let through.
+    pub bulkhead: Bulkhead,
+    /// Each attempt that got a permit.
+    pub attempt_timeout: Timeout,
+}
+
+impl<P: Clone> StandardLayer<P> {
+    /// A stack with these settings, in this protocol.
+    ///
+    /// The attempt timeout's name is the stack's with `-attempt` behind it, so that one sees which of the two it was.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense, by itself or beside the others.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    pub fn from_config(name: impl Into<Name>, config: StandardConfig, protocol: P) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        let name = name.into();
+        let attempt = format!("{name}-attempt");
+        Ok(Self {
+            timeout: TimeoutLayer::from_policy(Timeout::with_config(name.clone(), config.timeout)?, protocol.clone()),
+            retry: RetryLayer::from_policy(Retry::with_config(name.clone(), config.retry)?, protocol.clone()),
+            circuit_breaker: CircuitBreakerLayer::from_policy(
+                CircuitBreaker::with_config(name.clone(), config.circuit_breaker)?,
+                protocol.clone(),
+            ),
+            bulkhead: BulkheadLayer::from_policy(Bulkhead::with_config(name, config.bulkhead)?, protocol.clone()),
+            attempt_timeout: TimeoutLayer::from_policy(
+                Timeout::with_config(attempt, config.attempt_timeout)?,
+                protocol,
+            ),
+        })
+    }
+}
+
+impl<P> StandardLayer<P> {
+    /// Sets the timeout of the whole exchange.
+    #[must_use]
+    pub fn timeout(mut self, set: impl FnOnce(TimeoutLayer<P>) -> TimeoutLayer<P>) -> Self {
+        self.timeout = set(self.timeout);
+        self
+    }
+
+    /// Sets the retry.
+    #[must_use]
+    pub fn retry(mut self, set: impl FnOnce(RetryLayer<P>) -> RetryLayer<P>) -> Self {
+        self.retry = set(self.retry);
+        self
+    }
+
+    /// Sets the circuit breaker.
+    #[must_use]
+    pub fn circuit_breaker(mut self, set: impl FnOnce(CircuitBreakerLayer<P>) -> CircuitBreakerLayer<P>) -> Self {
+        self.circuit_breaker = set(self.circuit_breaker);
+        self
+    }
+
+    /// Sets the bulkhead.
+    #[must_use]
+    pub fn bulkhead(mut self, set: impl FnOnce(BulkheadLayer<P>) -> BulkheadLayer<P>) -> Self {
+        self.bulkhead = set(self.bulkhead);
+        self
+    }
+
+    /// Sets the timeout of each attempt.
+    #[must_use]
+    pub fn attempt_timeout(mut self, set: impl FnOnce(TimeoutLayer<P>) -> TimeoutLayer<P>) -> Self {
+        self.attempt_timeout = set(self.attempt_timeout);
+        self
+    }
+
+    /// The policies, to watch and to steer.
+    pub fn handles(&self) -> Handles {
+        Handles {
+            timeout: self.timeout.handle(),
+            retry: self.retry.handle(),
+            circuit_breaker: self.circuit_breaker.handle(),
+            bulkhead: self.bulkhead.handle(),
+            attempt_timeout: self.attempt_timeout.handle(),
+        }
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> StandardConfig {
+        let handles = self.handles();
+        StandardConfig {
+            timeout: handles.timeout.config(),
+            retry: handles.retry.config(),
+            circuit_breaker: handles.circuit_breaker.config(),
+            bulkhead: handles.bulkhead.config(),
+            attempt_timeout: handles.attempt_timeout.config(),
+        }
+    }
+}
+
+impl<S, P: Clone> Layer<S> for StandardLayer<P> {
+    type Service = StandardService<S, P>;
+
+    /// # Panics
+    ///
+    /// If the policies can't work together: an attempt may take as long as the whole, for example. Each setter sees
+    /// only its own policy, so it is here that they are first seen together.
+    #[track_caller]
+    fn layer(&self, inner: S) -> Self::Service {
+        or_panic(self.config().validate());
+        let inner = self.bulkhead.layer(self.attempt_timeout.layer(inner));
+        self.timeout.layer(self.retry.layer(self.circuit_breaker.layer(inner)))
+    }
+}

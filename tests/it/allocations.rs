@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use buttress::{BulkheadLayer, CircuitBreakerLayer, Deadline, TimeoutLayer, circuit_breaker::Window};
+use buttress::{
+    BulkheadLayer, CircuitBreakerLayer, Deadline, RetryLayer, TimeoutLayer, circuit_breaker::Window, standard,
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -75,6 +77,9 @@ fn accept_paths_do_not_allocate() {
     let all_rules = CircuitBreakerLayer::new("c").slow_calls(Duration::from_secs(1), 0.5).consecutive_failures(5);
     assert_eq!(plain(all_rules.window(Window::time(Duration::from_secs(10)))), 0, "circuit breaker, every rule");
     assert_eq!(plain(TimeoutLayer::new("t")), 0, "timeout, plain");
+    assert_eq!(plain(RetryLayer::new("r")), 0, "retry, plain, not said to be safe");
+    assert_eq!(plain(RetryLayer::new("r").idempotent()), 0, "retry, plain, safe");
+    assert_eq!(plain(standard::new("s").retry(|retry| retry.idempotent())), 0, "the whole stack, plain");
 }
 
 #[test]

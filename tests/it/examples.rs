@@ -46,6 +46,11 @@ fn tonic_client() {
     assert_eq!(printed[4], "Unavailable, inventory: circuit open; the breaker is Open");
 }
 
+#[test]
+fn hyper_client() {
+    assert_eq!(printed_by("hyper_client"), ["200 OK", "charged 1999 cents", "after 2 retries"]);
+}
+
 /// Ended with the test, however that ends.
 struct Server(Child);
 

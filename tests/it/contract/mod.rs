@@ -8,7 +8,8 @@ macro_rules! every_layer {
         use std::time::Duration;
 
         use buttress::{
-            BulkheadLayer, CircuitBreakerLayer, TimeoutLayer, bulkhead::WhenFull, circuit_breaker::WhenOpen,
+            BulkheadLayer, CircuitBreakerLayer, RetryLayer, TimeoutLayer, bulkhead::WhenFull,
+            circuit_breaker::WhenOpen, standard,
         };
 
         $law("circuit breaker", CircuitBreakerLayer::$protocol("law")).await;
@@ -17,6 +18,8 @@ macro_rules! every_layer {
         $law("bulkhead with a queue", BulkheadLayer::$protocol("law").max_wait(Duration::from_secs(1))).await;
         $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;
         $law("timeout", TimeoutLayer::$protocol("law")).await;
+        $law("retry", RetryLayer::$protocol("law")).await;
+        $law("standard", standard::$protocol("law")).await;
     }};
 }
 
