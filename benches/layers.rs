@@ -1,27 +1,31 @@
 //! What each layer costs over a service that does nothing, beside what tower has for the same purpose.
 //!
 //! `cargo bench -p buttress --bench layers`, or with `-- bulkhead` only those with this in their name, and what they are
-//! held against. Below 20 seconds. The candidates take turns in short rounds, so that whatever else the machine
+//! held against. The candidates take turns in short rounds, so that whatever else the machine
 //! is doing hits all of them alike; the figure is the median of the rounds. A ratio is worth more than a figure.
 //!
 //! The calls are polled by hand, without a runtime's scheduling in between. With two threads both call clones of one
 //! service, which is what a server's connections do; the figure is what one call takes each of them.
 
+mod harness;
+
 use std::{
     convert::Infallible,
-    fmt::Display,
-    future::{Future, Ready, ready},
-    hint::black_box,
-    pin::pin,
-    sync::atomic::{AtomicU32, Ordering},
+    future::{Ready, ready},
     task::{Context, Poll, Waker},
-    thread,
     time::Duration,
 };
 
-use buttress::BulkheadLayer;
-use tokio::time::Instant;
-use tower::{Layer, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
+use buttress::{
+    BoxError, BulkheadLayer, CircuitBreakerLayer, TimeoutLayer,
+    circuit_breaker::{CircuitBreaker, Window},
+};
+use tower::{
+    Layer, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer,
+    timeout::TimeoutLayer as TowerTimeoutLayer,
+};
+
+use crate::harness::{Bench, Candidate, Direct};
 
 /// More than any of this will use.
 const ROOMY: usize = 1000;
@@ -31,6 +35,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let _entered = runtime.enter();
 
+    let started = tokio::time::Instant::now();
     let mut bench = Bench::from_args();
     bench.group("nothing around it");
     bench.reference("no-op service", Noop);
@@ -51,6 +56,35 @@ fn main() {
     let handle = full.handle();
     bench.candidate("buttress bulkhead, without tower", Direct(move || handle.try_acquire().is_err()));
 
+    bench.group("a circuit breaker that is closed");
+    bench.reference("tower ConcurrencyLimit", GlobalConcurrencyLimitLayer::new(ROOMY).layer(Noop));
+    bench.candidate("buttress circuit breaker", CircuitBreakerLayer::new("bench").layer(Noop));
+    let direct = CircuitBreaker::new("bench");
+    bench.candidate(
+        "buttress circuit breaker, without tower",
+        Direct(move || direct.try_acquire().map(|permit| permit.success()).is_ok()),
+    );
+    bench.candidate("buttress circuit breaker, 1 in 10 fails", CircuitBreakerLayer::new("bench").layer(Flaky));
+    bench.candidate("buttress circuit breaker, time window", time_window(100));
+    bench.candidate("  the same with 100,000 calls in it", time_window(100_000));
+
+    bench.group("a circuit breaker that is open, and refuses");
+    let (full, _all) = full_limit();
+    bench.reference("tower LoadShed + ConcurrencyLimit", full);
+    let open = CircuitBreakerLayer::new("bench").open_for(Duration::from_secs(3600));
+    let open = open.consecutive_failures(1);
+    open.handle().try_acquire().expect("closed").failure();
+    bench.candidate("buttress circuit breaker", open.layer(Noop));
+    let handle = open.handle();
+    bench.candidate("buttress circuit breaker, without tower", Direct(move || handle.try_acquire().is_err()));
+
+    bench.group("a timeout");
+    bench.reference("tower Timeout", TowerTimeoutLayer::new(Duration::from_secs(1)).layer(Noop));
+    bench.candidate("buttress timeout", TimeoutLayer::new("bench").within(Duration::from_secs(1)).layer(Noop));
+
+    bench.group("for comparison");
+    bench.reference("reading the clock", Direct(move || tokio::time::Instant::now() > started));
+
     bench.run();
     drop(permit);
 }
@@ -62,6 +96,17 @@ fn full_limit() -> (impl Candidate, impl Sized) {
     let taken = greedy.poll_ready(&mut Context::from_waker(Waker::noop()));
     assert!(taken.is_ready());
     (layer.service(Noop), greedy)
+}
+
+/// A breaker whose time window holds this many calls, one of them a failure.
+fn time_window(calls: u32) -> impl Candidate {
+    let layer = CircuitBreakerLayer::new("bench").window(Window::time(Duration::from_secs(3600)));
+    let breaker = layer.handle();
+    for call in 0..calls {
+        let permit = breaker.try_acquire().expect("closed");
+        if call == 0 { permit.failure() } else { permit.success() }
+    }
+    layer.layer(Noop)
 }
 
 /// Does nothing, and answers.
@@ -82,209 +127,32 @@ impl Service<u64> for Noop {
     }
 }
 
-// ===== candidates =====
-
-/// Something to be called over and over.
-trait Candidate: Clone + Send + 'static {
-    fn call_once(&mut self, number: u64);
-}
-
-impl<S> Candidate for S
-where
-    S: Service<u64> + Clone + Send + 'static,
-{
-    #[inline]
-    fn call_once(&mut self, number: u64) {
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(self.poll_ready(&mut cx).is_ready(), "nothing here waits");
-        let answer = pin!(self.call(black_box(number))).poll(&mut cx);
-        assert!(answer.is_ready(), "nothing here waits");
-        drop(black_box(answer));
-    }
-}
-
-/// A policy used without tower.
+/// Fails one call in ten.
 #[derive(Clone)]
-struct Direct<F>(F);
+struct Flaky;
 
-impl<F> Candidate for Direct<F>
-where
-    F: Fn() -> bool + Clone + Send + 'static,
-{
-    #[inline]
-    fn call_once(&mut self, _number: u64) {
-        black_box((self.0)());
+impl Service<u64> for Flaky {
+    type Response = u64;
+    type Error = BoxError;
+    type Future = Ready<Result<u64, BoxError>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        ready(if request % 10 == 0 { Err(Unit.into()) } else { Ok(request) })
     }
 }
 
-/// How long `calls` calls take.
-fn time(candidate: &mut impl Candidate, calls: u64) -> Duration {
-    let started = Instant::now();
-    (0..calls).for_each(|number| candidate.call_once(number));
-    started.elapsed()
-}
+/// An error that takes no room, so that boxing it costs nothing.
+#[derive(Debug)]
+struct Unit;
 
-/// How long two threads that share the candidate take for `calls` calls each, from the first start to the last end: if
-/// they don't get a core each, it takes them twice as long, and can be seen from the no-op service.
-fn time_two(candidate: &impl Candidate, calls: u64) -> Duration {
-    let waiting = AtomicU32::new(2);
-    let runtime = tokio::runtime::Handle::current();
-    let work = |mut clone| {
-        let _entered = runtime.enter();
-        // Not a barrier: to be woken takes longer than many a call.
-        waiting.fetch_sub(1, Ordering::AcqRel);
-        while waiting.load(Ordering::Acquire) > 0 {
-            thread::yield_now();
-        }
-        let started = Instant::now();
-        time(&mut clone, calls);
-        (started, Instant::now())
-    };
-    let (one, other) = (candidate.clone(), candidate.clone());
-    let (one, other) = thread::scope(|scope| {
-        let other = scope.spawn(|| work(other));
-        (work(one), other.join().expect("candidates don't panic"))
-    });
-    one.1.max(other.1) - one.0.min(other.0)
-}
-
-// ===== the bench =====
-
-const ROUNDS: usize = 101;
-/// Short against what else happens on the machine, long against reading a clock and starting a thread.
-const SLICE: Duration = Duration::from_millis(2);
-const WARM_UP: u64 = 2_000;
-
-struct Bench {
-    /// Only candidates with this in their name.
-    filter: String,
-    lines: Vec<Line>,
-}
-
-enum Line {
-    Group(&'static str),
-    Entry(Entry),
-}
-
-struct Entry {
-    name: &'static str,
-    /// What the others of the group are held against.
-    is_reference: bool,
-    calls: u64,
-    allocations: f64,
-    one: Column,
-    two: Column,
-}
-
-/// How something is timed, and what came of it.
-struct Column {
-    time: Box<dyn FnMut(u64) -> Duration>,
-    nanos: Vec<f64>,
-}
-
-impl Bench {
-    /// Cargo passes flags of its own; the first word that isn't one is the filter.
-    fn from_args() -> Self {
-        let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-        Self { filter, lines: Vec::new() }
-    }
-
-    /// Opens a group; its first entry is usually the reference.
-    fn group(&mut self, name: &'static str) {
-        self.lines.push(Line::Group(name));
-    }
-
-    fn reference(&mut self, name: &'static str, candidate: impl Candidate) {
-        self.add(name, true, candidate);
-    }
-
-    fn candidate(&mut self, name: &'static str, candidate: impl Candidate) {
-        self.add(name, false, candidate);
-    }
-
-    fn add(&mut self, name: &'static str, is_reference: bool, mut candidate: impl Candidate) {
-        if !is_reference && !self.filter.is_empty() && !name.contains(&self.filter) {
-            return;
-        }
-        let warm_up = time(&mut candidate, WARM_UP).max(Duration::from_nanos(1));
-        let calls = (SLICE.as_nanos() * u128::from(WARM_UP) / warm_up.as_nanos()).clamp(1_000, 1_000_000) as u64;
-        let counted = allocation_counter::measure(|| {
-            time(&mut candidate, WARM_UP);
-        });
-        let shared = candidate.clone();
-        self.lines.push(Line::Entry(Entry {
-            name,
-            is_reference,
-            calls,
-            allocations: counted.count_total as f64 / WARM_UP as f64,
-            one: Column::new(move |calls| time(&mut candidate, calls)),
-            two: Column::new(move |calls| time_two(&shared, calls)),
-        }));
-    }
-
-    fn run(mut self) {
-        for _ in 0..ROUNDS {
-            for line in &mut self.lines {
-                if let Line::Entry(entry) = line {
-                    entry.one.round(entry.calls);
-                    entry.two.round(entry.calls);
-                }
-            }
-        }
-        self.print();
-    }
-
-    fn print(&self) {
-        println!("\nThe median of {ROUNDS} rounds. Ratio: to the first of each group; below 1 is faster.\n");
-        print_row("", ["one", "thread", "two", "threads", "allocations"]);
-        print_row("", ["ns/call", "ratio", "ns/call", "ratio", "per call"]);
-        let mut reference = None;
-        for line in &self.lines {
-            match line {
-                Line::Group(name) => {
-                    println!("\n{name}");
-                    reference = None;
-                }
-                Line::Entry(entry) => {
-                    let figures = (entry.one.median(), entry.two.median());
-                    if entry.is_reference {
-                        reference = Some(figures);
-                    }
-                    let (one, two) = reference.unwrap_or((f64::NAN, f64::NAN));
-                    print_row(
-                        entry.name,
-                        [
-                            format!("{:.1}", figures.0),
-                            format!("{:.2}", figures.0 / one),
-                            format!("{:.1}", figures.1),
-                            format!("{:.2}", figures.1 / two),
-                            format!("{:.2}", entry.allocations),
-                        ],
-                    );
-                }
-            }
-        }
-        println!();
+impl std::fmt::Display for Unit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("one in ten")
     }
 }
 
-impl Column {
-    fn new(time: impl FnMut(u64) -> Duration + 'static) -> Self {
-        Self { time: Box::new(time), nanos: Vec::with_capacity(ROUNDS) }
-    }
-
-    fn round(&mut self, calls: u64) {
-        self.nanos.push((self.time)(calls).as_nanos() as f64 / calls as f64);
-    }
-
-    fn median(&self) -> f64 {
-        let mut nanos = self.nanos.clone();
-        nanos.sort_by(f64::total_cmp);
-        nanos[nanos.len() / 2]
-    }
-}
-
-fn print_row(name: &str, cells: [impl Display; 5]) {
-    let [one, one_ratio, two, two_ratio, allocations] = cells;
-    println!("  {name:<38}{one:>10}{one_ratio:>8}{two:>12}{two_ratio:>8}{allocations:>14}");
-}
+impl std::error::Error for Unit {}

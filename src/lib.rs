@@ -1,4 +1,55 @@
-//! Tower middleware for services that call other services.
+//! Tower middleware for services that call other services: circuit breaker, bulkhead, retry, timeout and deadline.
+//!
+//! A service that calls another inherits its troubles. When that one is slow, calls pile up; when it is down, every
+//! caller waits for a timeout; when it comes back, everybody tries again at once. Each policy here breaks one link of that
+//! chain:
+//!
+//! | policy | what it does | what it prevents |
+//! |---|---|---|
+//! | [`timeout`] | gives every exchange a deadline, inherited from hop to hop | waiting for an answer that nobody wants any more |
+//! | [`retry`] | tries again what is safe to repeat, on a budget | a glitch that becomes an error; retries that become the outage |
+//! | [`circuit_breaker`] | refuses calls while the service is failing | burdening a service that is down, and waiting for it |
+//! | [`bulkhead`] | limits how many calls run at once | one slow service that takes all there is |
+//! | [`standard`] | all of them, in the right order | thinking about the order |
+//!
+//! Each is a [`Layer`](tower_layer::Layer), in three flavours: `new` for any service, `http` and `grpc` for those. See
+//! [`protocol`] for what the difference is, and why it matters.
+//!
+//! ```
+//! use buttress::CircuitBreakerLayer;
+//! use tower::{BoxError, ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let lookup = ServiceBuilder::new()
+//!     .layer(CircuitBreakerLayer::new("lookup"))
+//!     .service_fn(async |host: &str| host.parse::<std::net::IpAddr>());
+//! assert!(lookup.oneshot("::1").await?.is_loopback());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A layer is its policy
+//!
+//! A layer is usable as soon as it is named. It can be cloned and applied as often as you like: everything made from it
+//! shares one breaker, one limit, one budget. Its `handle()` gives that policy, to watch and to steer, or to use without
+//! tower. A setter on a layer whose handle or clone is already out changes the one shared policy.
+//!
+//! # The order of layers
+//!
+#![doc = include_str!("../docs/order.md")]
+//!
+//! # Refused is not failed
+//!
+//! A [`Rejection`] says that a policy refused the call and that nothing was sent. An [`Elapsed`] says that the time ran out
+//! after sending: it may have been carried out. In the plain flavour they are errors ([`Rejection::find`]); in HTTP and
+//! gRPC they are responses, and the values ride in the response's extensions.
+//!
+//! # Features
+//!
+//! None is on by default, `full` is all of them. One for each policy: `circuit-breaker`, `bulkhead`, `retry`, `timeout`,
+//! and `standard`. `axum`, `tonic` and `hyper` teach the crate these crates' bodies, so that they can be sent again, and
+//! errors, so that their cause can be read.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The shared files serve all policies; with some of them left out, parts lie idle.
@@ -37,7 +88,7 @@ pub mod standard;
 
 pub use self::{
     config::InvalidConfig,
-    deadline::{Deadline, Elapsed},
+    deadline::{Deadline, Elapsed, Scoped},
     name::Name,
     outcome::{Cause, Fault, Outcome},
     rejection::{Reason, Rejection},
@@ -54,3 +105,8 @@ pub use self::circuit_breaker::CircuitBreakerLayer;
 pub use self::retry::RetryLayer;
 #[cfg(feature = "timeout")]
 pub use self::timeout::TimeoutLayer;
+
+/// The README's code, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -54,7 +54,7 @@ where
         Self { step: Step::Settled { exchange: Exchange::called(inner, protocol, permit) } }
     }
 
-    pub(super) fn refused(rejection: Rejection, protocol: P) -> Self {
+    pub(super) fn refused(rejection: Box<Rejection>, protocol: P) -> Self {
         Self { step: Step::Settled { exchange: Exchange::refused(rejection, protocol) } }
     }
 
@@ -78,7 +78,7 @@ where
             let (mut ready, request, protocol) = queued.call.take().expect("polled after it was ready");
             let exchange = match permit {
                 Ok(permit) => Exchange::called(ready.call(request), protocol, permit),
-                Err(rejection) => Exchange::refused(rejection, protocol),
+                Err(rejection) => Exchange::refused(Box::new(rejection), protocol),
             };
             this.step.set(Step::Settled { exchange });
         }

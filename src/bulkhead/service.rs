@@ -116,7 +116,7 @@ impl<S, P: Clone> BulkheadService<S, P> {
                 let ready = mem::replace(&mut self.inner, clone);
                 ResponseFuture::queued(wait, ready, request, self.protocol.clone())
             }
-            Err(rejection) => ResponseFuture::refused(rejection, self.protocol.clone()),
+            Err(rejection) => ResponseFuture::refused(Box::new(rejection), self.protocol.clone()),
         }
     }
 }

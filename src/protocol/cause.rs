@@ -57,7 +57,11 @@ pub(crate) fn view<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
+        // An `io::Error` names as its source not the error that it wraps but the source of that one.
+        let wrapped = (*error).downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|error| error as &(dyn Error + 'static)).or_else(|| (*error).source())
+    })
 }
 
 #[cfg(test)]

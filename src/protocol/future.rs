@@ -16,7 +16,7 @@ use crate::{
 pin_project! {
     /// Awaits the inner service and hands the observer to the protocol; or answers with a refusal.
     #[derive(Debug)]
-    pub(crate) struct Exchange<F, P, O> {
+    pub struct Exchange<F, P, O> {
         #[pin]
         step: Step<F, O>,
         protocol: P,
@@ -30,16 +30,17 @@ pin_project! {
         // The inner service has been called. Dropping the observer here says that the exchange was cancelled.
         Called { #[pin] inner: F, observer: Option<O> },
         // The inner service has not been called.
-        Refused { rejection: Option<Rejection> },
+        Refused { rejection: Option<Box<Rejection>> },
     }
 }
 
 impl<F, P, O> Exchange<F, P, O> {
+    #[inline]
     pub(crate) fn called(inner: F, protocol: P, observer: O) -> Self {
         Self { step: Step::Called { inner, observer: Some(observer) }, protocol }
     }
 
-    pub(crate) fn refused(rejection: Rejection, protocol: P) -> Self {
+    pub(crate) fn refused(rejection: Box<Rejection>, protocol: P) -> Self {
         Self { step: Step::Refused { rejection: Some(rejection) }, protocol }
     }
 }
@@ -52,6 +53,7 @@ where
 {
     type Output = Result<P::Response<O>, P::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.step.project() {

@@ -90,8 +90,8 @@ where
         }
     }
 
-    fn reject<O: Observer>(&self, rejection: Rejection) -> Result<Self::Response<O>, E> {
-        Ok(refusal(rejection).map(WatchedBody::refusal))
+    fn reject<O: Observer>(&self, rejection: Box<Rejection>) -> Result<Self::Response<O>, E> {
+        Ok(refusal(*rejection).map(WatchedBody::refusal))
     }
 
     fn error(&self, error: E) -> E {
@@ -100,7 +100,7 @@ where
 }
 
 /// The answer to a call that was not let through.
-fn refusal(rejection: Rejection) -> Response<Bytes> {
+pub(crate) fn refusal(rejection: Rejection) -> Response<Bytes> {
     let code = match rejection.reason() {
         Reason::CircuitOpen => Code::Unavailable,
         Reason::BulkheadFull | Reason::QueueFull | Reason::WaitExpired => Code::ResourceExhausted,

@@ -19,7 +19,7 @@
 
 pub mod body;
 pub(crate) mod cause;
-pub(crate) mod future;
+pub mod future;
 pub mod grpc;
 pub mod http;
 pub mod plain;
@@ -49,12 +49,12 @@ pub trait Protocol<Res, E> {
     /// The inner service's error, as this protocol hands it on.
     fn observe<O: Observer>(&self, result: Result<Res, E>, observer: O) -> Result<Self::Response<O>, Self::Error>;
 
-    /// Answers without having called the service.
+    /// Answers without having called the service. Boxed, because a refusal is rare and every future has room for one.
     ///
     /// # Errors
     ///
     /// Where a refusal is an error, the `rejection`.
-    fn reject<O: Observer>(&self, rejection: Rejection) -> Result<Self::Response<O>, Self::Error>;
+    fn reject<O: Observer>(&self, rejection: Box<Rejection>) -> Result<Self::Response<O>, Self::Error>;
 
     /// The inner service's error, as this protocol hands it on.
     fn error(&self, error: E) -> Self::Error;

@@ -29,6 +29,7 @@ impl<C> Plain<C> {
         Self { classify }
     }
 
+    #[inline]
     pub(crate) fn judge<Res>(&self, result: Result<&Res, &BoxError>) -> Outcome
     where
         C: ClassifyResult<Res>,
@@ -48,14 +49,15 @@ where
     type Response<O: Observer> = Res;
     type Error = BoxError;
 
+    #[inline]
     fn observe<O: Observer>(&self, result: Result<Res, E>, observer: O) -> Result<Res, BoxError> {
         let result = result.map_err(Into::into);
         observer.finish(self.judge(result.as_ref()));
         result
     }
 
-    fn reject<O: Observer>(&self, rejection: Rejection) -> Result<Res, BoxError> {
-        Err(rejection.into())
+    fn reject<O: Observer>(&self, rejection: Box<Rejection>) -> Result<Res, BoxError> {
+        Err(rejection)
     }
 
     fn error(&self, error: E) -> BoxError {

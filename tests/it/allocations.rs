@@ -4,9 +4,10 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     task::{Context, Poll},
+    time::Duration,
 };
 
-use buttress::BulkheadLayer;
+use buttress::{BulkheadLayer, CircuitBreakerLayer, Deadline, TimeoutLayer, circuit_breaker::Window};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -69,4 +70,23 @@ fn accept_paths_do_not_allocate() {
     assert_eq!(plain(BulkheadLayer::new("b")), 0, "bulkhead, plain");
     assert_eq!(over_http(BulkheadLayer::http("b")), 0, "bulkhead, http");
     assert_eq!(over_http(BulkheadLayer::grpc("b")), 0, "bulkhead, grpc");
+    assert_eq!(plain(CircuitBreakerLayer::new("c")), 0, "circuit breaker, plain");
+    assert_eq!(over_http(CircuitBreakerLayer::http("c")), 0, "circuit breaker, http");
+    let all_rules = CircuitBreakerLayer::new("c").slow_calls(Duration::from_secs(1), 0.5).consecutive_failures(5);
+    assert_eq!(plain(all_rules.window(Window::time(Duration::from_secs(10)))), 0, "circuit breaker, every rule");
+    assert_eq!(plain(TimeoutLayer::new("t")), 0, "timeout, plain");
+}
+
+#[test]
+fn handing_a_deadline_on_allocates_no_more_than_the_header_that_says_it() {
+    // The first header and the first extension of a request make room for all that follow.
+    let carrying = |header: &'static str, left: &'static str| {
+        let extension = Deadline::after(Duration::from_secs(1));
+        move || Request::builder().extension(extension).header(header, left).body(()).unwrap()
+    };
+    let http = cost(TimeoutLayer::http("t").layer(Hello), carrying("x-request-timeout-ms", "900"));
+    assert_eq!(http, CALLS, "timeout, http");
+    let grpc = cost(TimeoutLayer::grpc("t").layer(Hello), carrying("grpc-timeout", "900m"));
+    assert_eq!(grpc, CALLS, "timeout, grpc");
+    assert!(over_http(TimeoutLayer::http("t")) <= 6 * CALLS, "timeout, http, nothing carried yet");
 }

@@ -3,6 +3,9 @@
 mod allocations;
 mod bulkhead;
 mod circuit_breaker;
+mod contract;
+mod examples;
+mod protocol;
 mod retry;
 mod support;
 mod timeout;

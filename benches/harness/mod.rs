@@ -1,0 +1,220 @@
+//! Times candidates against each other in one run.
+
+use std::{
+    fmt::Display,
+    future::Future,
+    hint::black_box,
+    pin::pin,
+    sync::atomic::{AtomicU32, Ordering},
+    task::{Context, Waker},
+    thread,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tower::Service;
+
+/// Something to be called over and over.
+pub(crate) trait Candidate: Clone + Send + 'static {
+    fn call_once(&mut self, number: u64);
+}
+
+impl<S> Candidate for S
+where
+    S: Service<u64> + Clone + Send + 'static,
+{
+    #[inline]
+    fn call_once(&mut self, number: u64) {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(self.poll_ready(&mut cx).is_ready(), "nothing here waits");
+        let answer = pin!(self.call(black_box(number))).poll(&mut cx);
+        assert!(answer.is_ready(), "nothing here waits");
+        drop(black_box(answer));
+    }
+}
+
+/// A policy used without tower.
+#[derive(Clone)]
+pub(crate) struct Direct<F>(pub(crate) F);
+
+impl<F> Candidate for Direct<F>
+where
+    F: Fn() -> bool + Clone + Send + 'static,
+{
+    #[inline]
+    fn call_once(&mut self, _number: u64) {
+        black_box((self.0)());
+    }
+}
+
+/// How long `calls` calls take.
+fn time(candidate: &mut impl Candidate, calls: u64) -> Duration {
+    let started = Instant::now();
+    (0..calls).for_each(|number| candidate.call_once(number));
+    started.elapsed()
+}
+
+/// How long two threads that share the candidate take for `calls` calls each, from the first start to the last end: if
+/// they don't get a core each, it takes them twice as long, and can be seen from the no-op service.
+fn time_two(candidate: &impl Candidate, calls: u64) -> Duration {
+    let waiting = AtomicU32::new(2);
+    let runtime = tokio::runtime::Handle::current();
+    let work = |mut clone| {
+        let _entered = runtime.enter();
+        // Not a barrier: to be woken takes longer than many a call.
+        waiting.fetch_sub(1, Ordering::AcqRel);
+        while waiting.load(Ordering::Acquire) > 0 {
+            thread::yield_now();
+        }
+        let started = Instant::now();
+        time(&mut clone, calls);
+        (started, Instant::now())
+    };
+    let (one, other) = (candidate.clone(), candidate.clone());
+    let (one, other) = thread::scope(|scope| {
+        let other = scope.spawn(|| work(other));
+        (work(one), other.join().expect("candidates don't panic"))
+    });
+    one.1.max(other.1) - one.0.min(other.0)
+}
+
+// ===== the bench =====
+
+const ROUNDS: usize = 101;
+/// Short against what else happens on the machine, long against reading a clock and starting a thread.
+const SLICE: Duration = Duration::from_millis(2);
+const WARM_UP: u64 = 2_000;
+
+pub(crate) struct Bench {
+    /// Only candidates with this in their name.
+    filter: String,
+    lines: Vec<Line>,
+}
+
+enum Line {
+    Group(&'static str),
+    Entry(Entry),
+}
+
+struct Entry {
+    name: &'static str,
+    /// What the others of the group are held against.
+    is_reference: bool,
+    calls: u64,
+    allocations: f64,
+    one: Column,
+    two: Column,
+}
+
+/// How something is timed, and what came of it.
+struct Column {
+    time: Box<dyn FnMut(u64) -> Duration>,
+    nanos: Vec<f64>,
+}
+
+impl Bench {
+    /// Cargo passes flags of its own; the first word that isn't one is the filter.
+    pub(crate) fn from_args() -> Self {
+        let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+        Self { filter, lines: Vec::new() }
+    }
+
+    /// Opens a group; its first entry is usually the reference.
+    pub(crate) fn group(&mut self, name: &'static str) {
+        self.lines.push(Line::Group(name));
+    }
+
+    pub(crate) fn reference(&mut self, name: &'static str, candidate: impl Candidate) {
+        self.add(name, true, candidate);
+    }
+
+    pub(crate) fn candidate(&mut self, name: &'static str, candidate: impl Candidate) {
+        self.add(name, false, candidate);
+    }
+
+    fn add(&mut self, name: &'static str, is_reference: bool, mut candidate: impl Candidate) {
+        if !is_reference && !self.filter.is_empty() && !name.contains(&self.filter) {
+            return;
+        }
+        let warm_up = time(&mut candidate, WARM_UP).max(Duration::from_nanos(1));
+        let calls = (SLICE.as_nanos() * u128::from(WARM_UP) / warm_up.as_nanos()).clamp(1_000, 1_000_000) as u64;
+        let counted = allocation_counter::measure(|| {
+            time(&mut candidate, WARM_UP);
+        });
+        let shared = candidate.clone();
+        self.lines.push(Line::Entry(Entry {
+            name,
+            is_reference,
+            calls,
+            allocations: counted.count_total as f64 / WARM_UP as f64,
+            one: Column::new(move |calls| time(&mut candidate, calls)),
+            two: Column::new(move |calls| time_two(&shared, calls)),
+        }));
+    }
+
+    pub(crate) fn run(mut self) {
+        for _ in 0..ROUNDS {
+            for line in &mut self.lines {
+                if let Line::Entry(entry) = line {
+                    entry.one.round(entry.calls);
+                    entry.two.round(entry.calls);
+                }
+            }
+        }
+        self.print();
+    }
+
+    fn print(&self) {
+        println!("\nThe median of {ROUNDS} rounds. Ratio: to the first of each group; below 1 is faster.\n");
+        print_row("", ["one", "thread", "two", "threads", "allocations"]);
+        print_row("", ["ns/call", "ratio", "ns/call", "ratio", "per call"]);
+        let mut reference = None;
+        for line in &self.lines {
+            match line {
+                Line::Group(name) => {
+                    println!("\n{name}");
+                    reference = None;
+                }
+                Line::Entry(entry) => {
+                    let figures = (entry.one.median(), entry.two.median());
+                    if entry.is_reference {
+                        reference = Some(figures);
+                    }
+                    let (one, two) = reference.unwrap_or((f64::NAN, f64::NAN));
+                    print_row(
+                        entry.name,
+                        [
+                            format!("{:.1}", figures.0),
+                            format!("{:.2}", figures.0 / one),
+                            format!("{:.1}", figures.1),
+                            format!("{:.2}", figures.1 / two),
+                            format!("{:.2}", entry.allocations),
+                        ],
+                    );
+                }
+            }
+        }
+        println!();
+    }
+}
+
+impl Column {
+    fn new(time: impl FnMut(u64) -> Duration + 'static) -> Self {
+        Self { time: Box::new(time), nanos: Vec::with_capacity(ROUNDS) }
+    }
+
+    fn round(&mut self, calls: u64) {
+        self.nanos.push((self.time)(calls).as_nanos() as f64 / calls as f64);
+    }
+
+    fn median(&self) -> f64 {
+        let mut nanos = self.nanos.clone();
+        nanos.sort_by(f64::total_cmp);
+        nanos[nanos.len() / 2]
+    }
+}
+
+fn print_row(name: &str, cells: [impl Display; 5]) {
+    let [one, one_ratio, two, two_ratio, allocations] = cells;
+    println!("  {name:<38}{one:>10}{one_ratio:>8}{two:>12}{two_ratio:>8}{allocations:>14}");
+}

@@ -1,0 +1,83 @@
+//! `POST /v2/orders`: hands an order on, and makes it safe to send twice.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::response::Response;
+use http_body_util::Full;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Gateway;
+use super::section::unanswered;
+use crate::call::{self, NoAnswer, Reason};
+use crate::web::{Problem, problem::answer};
+
+const KEY: &str = "idempotency-key";
+
+pub(super) async fn place(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let body = body.map_err(|rejection| {
+        Problem::new(rejection.status(), "body-unreadable", "The body is too large or broke off.").field("body")
+    })?;
+    let mut request = Request::post(format!("http://{}/v1/orders", gateway.addresses.orders))
+        .body(Full::new(body))
+        .map_err(|error| Problem::internal(&error))?;
+    if let Some(kind) = headers.get(header::CONTENT_TYPE) {
+        request.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
+    }
+    request.headers_mut().insert(KEY, key(&headers)?);
+
+    let mut placed = match call::http(&gateway.placing, request).await {
+        // Orders says what it means in JSON; anything else isn't meant for a customer.
+        Ok(placed) if is_ours(&placed) => placed,
+        Ok(placed) => return Err(unanswered("order", &call::broken(placed.status()))),
+        Err(no_answer) => return Err(unanswered("order", &no_answer)),
+    };
+    let text = String::from_utf8(std::mem::take(placed.body_mut()).into())
+        .map_err(|_| unanswered("order", &NoAnswer::maybe_done(Reason::Failed)))?;
+    let location = (placed.status() == StatusCode::CREATED).then(|| location(&text)).flatten();
+    let mut response = answer(placed.status(), text);
+    for (name, value) in [
+        (header::LOCATION, location),
+        (header::RETRY_AFTER, placed.headers().get(header::RETRY_AFTER).cloned()),
+        (
+            header::HeaderName::from_static("idempotency-replayed"),
+            placed.headers().get("idempotency-replayed").cloned(),
+        ),
+    ] {
+        if let Some(value) = value {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// The customer's key, or one of our own: with it the gateway may ask again when an answer is lost,
+/// and no order is placed twice.
+fn key(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
+    match headers.get(KEY) {
+        Some(key) => Ok(key.clone()),
+        None => {
+            HeaderValue::from_str(&format!("gateway-{}", Uuid::new_v4())).map_err(|error| Problem::internal(&error))
+        }
+    }
+}
+
+fn is_ours(response: &axum::http::Response<Bytes>) -> bool {
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/json" || kind == "application/problem+json")
+}
+
+fn location(body: &str) -> Option<HeaderValue> {
+    let order: Value = serde_json::from_str(body).ok()?;
+    HeaderValue::from_str(&format!("/v2/orders/{}", order.get("id")?.as_str()?)).ok()
+}

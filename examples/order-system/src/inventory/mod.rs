@@ -1,0 +1,44 @@
+//! Inventory: stock, and what is held of it. Speaks gRPC.
+
+mod service;
+mod store;
+
+use std::path::PathBuf;
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::running::{Running, StartError};
+use crate::stack::{self, Watch};
+use crate::wire::inventory::inventory_server::InventoryServer;
+
+/// What inventory needs to run.
+#[derive(Debug)]
+pub struct Settings {
+    /// Its own database file.
+    pub database: PathBuf,
+}
+
+/// Starts it on `listener`.
+///
+/// # Errors
+///
+/// The database can't be opened, or the stock file can't be read.
+pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running, StartError> {
+    let store = store::Store::open(&settings.database).await?;
+    let service = InventoryServer::new(service::InventoryService::new(store.clone()));
+    let mut watch = Watch::default();
+    let guard = stack::inbound_grpc("inventory", &mut watch);
+    let address = listener.local_addr()?;
+    Ok(Running::start("inventory", address, watch, |stopped| async move {
+        let served = tonic::transport::Server::builder()
+            .layer(guard)
+            .add_service(service)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped.wait())
+            .await;
+        if let Err(error) = served {
+            tracing::error!(%error, "inventory ended");
+        }
+        store.close().await;
+    }))
+}

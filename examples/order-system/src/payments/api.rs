@@ -1,0 +1,108 @@
+//! Payments' REST contract.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Router, http};
+use serde::Deserialize;
+
+use super::faults::{Fault, Faults};
+use super::store::{Refusal, Store};
+use crate::web::{self, Json, Problem, is_id};
+
+/// The largest sum a card is ever asked for.
+const MOST_CENTS: i64 = 1_000_000_000;
+
+#[derive(Debug)]
+pub(super) struct Payments {
+    pub(super) store: Store,
+    pub(super) faults: Faults,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewCharge {
+    order_id: String,
+    card: String,
+    amount_cents: i64,
+}
+
+pub(super) fn router(payments: Arc<Payments>) -> Router {
+    let routes =
+        Router::new().route("/v1/charges", post(charge)).route("/v1/charges/{order_id}", get(show).delete(refund));
+    web::finish(routes).with_state(payments)
+}
+
+async fn charge(State(payments): State<Arc<Payments>>, Json(new): Json<NewCharge>) -> Result<Response, Problem> {
+    if !is_id(&new.order_id) {
+        return Err(bad_order_id());
+    }
+    if !(1..=MOST_CENTS).contains(&new.amount_cents) {
+        let detail = format!("The amount must be from 1 to {MOST_CENTS} cents.");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", detail).field("amount_cents"));
+    }
+    let fault = payments.faults.draw();
+    if fault == Some(Fault::FailBefore) {
+        return Err(broken());
+    }
+    let decline = fault == Some(Fault::Decline);
+    let charge = payments.store.charge(&new.order_id, &new.card, new.amount_cents, decline).await?;
+    match fault {
+        Some(Fault::FailAfter) => Err(broken()),
+        Some(Fault::UnavailableAfter) => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "Payments can't say what became of the charge; ask again.",
+        )),
+        _ => Ok((StatusCode::CREATED, axum::Json(charge)).into_response()),
+    }
+}
+
+async fn refund(State(payments): State<Arc<Payments>>, Path(order): Path<String>) -> Result<Response, Problem> {
+    if !is_id(&order) {
+        return Err(bad_order_id());
+    }
+    Ok(axum::Json(payments.store.refund(&order).await?).into_response())
+}
+
+async fn show(State(payments): State<Arc<Payments>>, Path(order): Path<String>) -> Result<Response, Problem> {
+    match payments.store.find(&order).await? {
+        Some(charge) => Ok(axum::Json(charge).into_response()),
+        None => Err(Problem::new(StatusCode::NOT_FOUND, "unknown-charge", "This order was never charged.")),
+    }
+}
+
+fn bad_order_id() -> Problem {
+    Problem::new(
+        http::StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid-field",
+        "The order's id must have 1 to 64 letters, digits and dashes.",
+    )
+    .field("order_id")
+}
+
+fn broken() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Payments failed.")
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::UnknownCard => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-card", "There is no such card.").field("card")
+            }
+            Refusal::Declined => Problem::new(StatusCode::PAYMENT_REQUIRED, "declined", "The card was declined."),
+            Refusal::OtherAmount => {
+                Problem::new(StatusCode::CONFLICT, "other-amount", "The order was charged another amount.")
+                    .field("amount_cents")
+            }
+            Refusal::Refunded => {
+                Problem::new(StatusCode::GONE, "refunded", "The order was refunded; it can't be charged any more.")
+            }
+            Refusal::Database(error) => Problem::internal(&error),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What is printed of the system's state, and how a run ends.
+
+use std::time::Duration;
+
+use buttress::bulkhead::BulkheadSnapshot;
+use buttress::circuit_breaker::{CircuitBreaker, CircuitBreakerSnapshot, State};
+use tokio::task::JoinSet;
+
+use crate::audit::{audit, wait_for_rest};
+use crate::data_dir::DataDir;
+use crate::running::StartError;
+use crate::system::System;
+
+/// How long the services may take to finish what they owe each other.
+const REST_WITHIN: Duration = Duration::from_secs(20);
+
+/// Waits until all is at rest, stops the services, and judges. Databases that don't add up are kept.
+pub(crate) async fn finish(system: System, data: DataDir) -> Result<bool, StartError> {
+    wait_for_rest(&data, REST_WITHIN).await?;
+    system.stop().await;
+    let verdict = audit(&data).await?;
+    say!("{verdict}");
+    if verdict.holds() {
+        data.remove()?;
+    } else {
+        say!("the databases are in {}", data.path().display());
+    }
+    Ok(verdict.holds())
+}
+
+/// Prints a line with the cause for each change of a breaker, until what it returns is dropped.
+pub(crate) fn tell_changes(system: &System) -> JoinSet<()> {
+    let mut tellers = JoinSet::new();
+    for breaker in breakers(system) {
+        let name = breaker.name().clone();
+        let mut changes = breaker.subscribe();
+        tellers.spawn(async move {
+            while let Some(change) = changes.next().await {
+                say!("{name} breaker {change}");
+            }
+        });
+    }
+    tellers
+}
+
+/// "all closed", or those that aren't.
+pub(crate) fn breakers_in_short(system: &System) -> String {
+    let others: Vec<_> = breakers(system)
+        .filter(|breaker| breaker.state() != State::Closed)
+        .map(|breaker| format!("{} {}", breaker.name(), breaker.state()))
+        .collect();
+    if others.is_empty() { "all closed".to_owned() } else { others.join(", ") }
+}
+
+/// A line for each breaker and bulkhead.
+pub(crate) fn policies(system: &System) {
+    for breaker in breakers(system) {
+        let CircuitBreakerSnapshot { name, state, calls, failures, refused, opened, .. } = breaker.snapshot();
+        let state = state.to_string();
+        say!(
+            "breaker    {:<20} {state:<9} {failures} of the last {calls} failed, {refused} refused, opened {opened} times",
+            name.as_str()
+        );
+    }
+    for bulkhead in system.services().flat_map(|service| &service.watch().bulkheads) {
+        let BulkheadSnapshot { limit, in_flight, waiting, rejected, .. } = bulkhead.snapshot();
+        let rejected = rejected.full + rejected.queue_full + rejected.wait_expired;
+        say!(
+            "bulkhead   {:<20} {in_flight} of {limit} in use, {waiting} waiting, {rejected} rejected",
+            bulkhead.name().as_str()
+        );
+    }
+}
+
+fn breakers(system: &System) -> impl Iterator<Item = &CircuitBreaker> {
+    system.services().flat_map(|service| &service.watch().breakers)
+}
+
+pub(crate) fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1_000.0)
+}

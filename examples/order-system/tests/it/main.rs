@@ -1,0 +1,13 @@
+//! The order system over loopback sockets, as a user would see it.
+#![allow(missing_docs, unreachable_pub)]
+
+mod bad_input;
+mod binary;
+mod flow;
+mod idempotency;
+mod inventory;
+mod payments;
+mod support;
+mod undo;
+mod verdict;
+mod view;

@@ -1,0 +1,110 @@
+use axum::http::Method;
+use order_system::payments::{self, Faults};
+use order_system::{DataDir, Running};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Customer, is_problem, listener};
+
+struct Bank {
+    caller: Customer,
+    service: Running,
+    data: DataDir,
+}
+
+impl Bank {
+    async fn open() -> Self {
+        Self::with_faults(Faults::none()).await
+    }
+
+    async fn with_faults(faults: Faults) -> Self {
+        let data = DataDir::temporary().unwrap();
+        let settings = payments::Settings { database: data.database("payments"), faults };
+        let service = payments::start(listener().await, settings).await.unwrap();
+        Self { caller: Customer::at(service.address()), service, data }
+    }
+
+    async fn charge(&self, order: &str, card: &str, cents: impl Into<Value>) -> Answer {
+        let charge = json!({ "order_id": order, "card": card, "amount_cents": cents.into() });
+        self.caller.post("/v1/charges", &charge).await
+    }
+
+    async fn refund(&self, order: &str) -> Answer {
+        self.caller.send(Method::DELETE, &format!("/v1/charges/{order}"), &[], "").await
+    }
+
+    async fn close(self) {
+        self.service.stop().await;
+        self.data.remove().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_charge_is_the_first() {
+    let bank = Bank::open().await;
+    let first = bank.charge("a", "card-ada", 700).await;
+    assert_eq!(first.status, 201);
+    assert_eq!(bank.charge("a", "card-ada", 700).await.body, first.body);
+    is_problem(&bank.charge("a", "card-ada", 701).await, 409, "other-amount");
+    bank.close().await;
+}
+
+#[tokio::test]
+async fn a_refund_is_booked_once_and_a_late_charge_refused() {
+    let bank = Bank::open().await;
+    bank.charge("a", "card-ada", 700).await;
+    for _ in 0..2 {
+        let refund = bank.refund("a").await;
+        assert_eq!((refund.status.as_u16(), refund.text("/state")), (200, "refunded"));
+    }
+    is_problem(&bank.charge("a", "card-ada", 700).await, 410, "refunded");
+
+    assert_eq!(bank.refund("never-charged").await.text("/state"), "void");
+    is_problem(&bank.charge("never-charged", "card-ada", 700).await, 410, "refunded");
+    bank.close().await;
+}
+
+#[tokio::test]
+async fn a_bad_card_is_declined_and_stays_declined() {
+    let bank = Bank::open().await;
+    for _ in 0..2 {
+        is_problem(&bank.charge("a", "card-iris-blocked", 1).await, 402, "declined");
+    }
+    assert_eq!(bank.caller.get("/v1/charges/a").await.text("/state"), "declined");
+    assert_eq!(bank.refund("a").await.text("/state"), "declined");
+    is_problem(&bank.caller.get("/v1/charges/never-seen").await, 404, "unknown-charge");
+    bank.close().await;
+}
+
+#[tokio::test]
+async fn nonsense_is_refused_by_field() {
+    let bank = Bank::open().await;
+    for cents in [json!(0), json!(-1), json!(1_000_000_000_000_i64), json!(1.5), json!("7")] {
+        let answer = bank.charge("a", "card-ada", cents.clone()).await;
+        is_problem(&answer, 422, "invalid-field");
+        assert_eq!(answer.text("/field"), "amount_cents", "{cents}");
+    }
+    let unknown = bank.charge("a", "card-nobody", 700).await;
+    is_problem(&unknown, 422, "unknown-card");
+    assert_eq!(unknown.text("/field"), "card");
+    assert_eq!(bank.charge("../a", "card-ada", 700).await.text("/field"), "order_id");
+    bank.close().await;
+}
+
+/// The nasty kind of failure: the caller is told that it failed, and the money is gone.
+#[tokio::test]
+async fn a_failure_can_come_after_the_booking() {
+    let bank = Bank::with_faults(Faults::new(1.0, 3).unwrap()).await;
+    let mut booked = 0;
+    for order in 0..40 {
+        let id = format!("order-{order}");
+        let answer = bank.charge(&id, "card-ada", 700).await;
+        assert!(!answer.status.is_success());
+        let charge = bank.caller.get(&format!("/v1/charges/{id}")).await;
+        if answer.status.is_server_error() && charge.status == 200 {
+            booked += 1;
+            assert_eq!(charge.text("/state"), "charged");
+        }
+    }
+    assert!((5..35).contains(&booked), "{booked}");
+    bank.close().await;
+}

@@ -1,0 +1,241 @@
+//! Undoing when it isn't easy: the other side is gone, silent, or fails at that too.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{Method, StatusCode};
+use axum::routing::{delete, post};
+use order_system::payments::Faults;
+use order_system::{DataDir, audit, inventory, orders, payments};
+use serde_json::json;
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::Notify;
+
+use crate::support::{Customer, Shop, basket, eventually, is_problem, listener, nobody};
+
+/// A stand-in for payments that keeps no books and counts.
+#[derive(Default)]
+struct Bank {
+    charges: AtomicUsize,
+    refunds: Mutex<Vec<String>>,
+    refunds_that_fail: AtomicUsize,
+    charge_status: Option<StatusCode>,
+    /// A charge says that it is there, and waits until it may go on.
+    arrived: Notify,
+    go_on: Notify,
+}
+
+impl Bank {
+    async fn serve(self) -> (Arc<Self>, std::net::SocketAddr) {
+        let bank = Arc::new(self);
+        let app = Router::new()
+            .route("/v1/charges", post(charge))
+            .route("/v1/charges/{order}", delete(refund))
+            .with_state(Arc::clone(&bank));
+        let listener = listener().await;
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (bank, address)
+    }
+}
+
+async fn charge(State(bank): State<Arc<Bank>>) -> StatusCode {
+    bank.charges.fetch_add(1, Ordering::SeqCst);
+    match bank.charge_status {
+        Some(status) => status,
+        None => {
+            bank.arrived.notify_one();
+            bank.go_on.notified().await;
+            StatusCode::CREATED
+        }
+    }
+}
+
+async fn refund(State(bank): State<Arc<Bank>>, Path(order): Path<String>) -> StatusCode {
+    let failed = bank.refunds_that_fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    if failed.is_ok() {
+        return StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    bank.refunds.lock().unwrap().push(order);
+    StatusCode::OK
+}
+
+async fn owed(data: &DataDir) -> i64 {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.database("orders")).read_only(true);
+    let mut books = options.connect().await.unwrap();
+    let (owed,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM owed").fetch_one(&mut books).await.unwrap();
+    books.close().await.unwrap();
+    owed
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_is_said_so_and_tried_until_it_is_done() {
+    let bank = Bank {
+        charge_status: Some(StatusCode::INTERNAL_SERVER_ERROR),
+        refunds_that_fail: AtomicUsize::new(3),
+        ..Bank::default()
+    };
+    let (bank, address) = bank.serve().await;
+    let shop = Shop::with_payments_at(address).await;
+    let refused = shop.customer.order("ada", &[("chisel-25", 1)]).await;
+    is_problem(&refused, 503, "payments-unavailable");
+    assert_eq!(refused.body["undone"], json!(["reservation"]));
+    assert_eq!(refused.body["being_undone"], json!(["payment"]));
+    assert_eq!(owed(&shop.data).await, 1);
+
+    eventually(async || (owed(&shop.data).await == 0).then_some(())).await;
+    assert_eq!(*bank.refunds.lock().unwrap(), [refused.text("/order_id")]);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn what_was_never_sent_needs_no_refund() {
+    let shop = Shop::with_payments_at(nobody().await).await;
+    let refused = shop.customer.order("ada", &[("chisel-25", 1)]).await;
+    is_problem(&refused, 503, "payments-unavailable");
+    assert_eq!(refused.text("/reason"), "unreachable");
+    assert_eq!(refused.body["undone"], json!(["reservation"]));
+    assert_eq!(refused.body["being_undone"], json!([]));
+    assert_eq!(owed(&shop.data).await, 0);
+    shop.close().await;
+}
+
+/// A bank that takes the charge and says nothing: whether it acted isn't known, so it is undone.
+#[tokio::test]
+async fn what_timed_out_is_undone() {
+    let (bank, address) = Bank::default().serve().await;
+    let shop = Shop::with_payments_at(address).await;
+    let refused = shop.customer.order("ada", &[("chisel-25", 1)]).await;
+    is_problem(&refused, 503, "payments-unavailable");
+    assert_eq!(refused.text("/reason"), "timed_out");
+    assert_eq!(refused.body["undone"], json!(["payment", "reservation"]));
+    assert_eq!(*bank.refunds.lock().unwrap(), [refused.text("/order_id")]);
+    shop.close().await;
+}
+
+/// The customer's deadline is the steps' too, through gateway and orders: what isn't done by then is undone.
+#[tokio::test]
+async fn a_customer_who_was_told_that_it_took_too_long_is_not_charged_later() {
+    let (bank, address) = Bank::default().serve().await;
+    let shop = Shop::with_payments_at(address).await;
+    let headers = [("content-type", "application/json"), ("x-request-timeout-ms", "200")];
+    let body = basket("ada", &[("chisel-25", 1)]).to_string();
+    let answer = shop.customer.send(Method::POST, "/v2/orders", &headers, body).await;
+    assert_eq!(answer.status, 504, "{}", answer.body);
+    let refunded = eventually(async || bank.refunds.lock().unwrap().first().cloned());
+    let view = shop.customer.get(&format!("/v2/orders/{}", refunded.await)).await;
+    assert_eq!(view.text("/order/reason"), "payments_unavailable");
+    shop.close().await;
+}
+
+/// Behind an open circuit nothing is sent, so there is nothing to refund.
+#[tokio::test]
+async fn what_the_breaker_refused_needs_no_refund() {
+    let bank = Bank { charge_status: Some(StatusCode::INTERNAL_SERVER_ERROR), ..Bank::default() };
+    let (bank, address) = bank.serve().await;
+    let shop = Shop::with_payments_at(address).await;
+    // Straight to orders: the gateway would not let so many through.
+    let customer = Customer::at(shop.orders.as_ref().unwrap().address());
+    let order = basket("ada", &[("chisel-25", 1)]);
+    let refused = eventually(async || {
+        let refused = customer.post("/v1/orders", &order).await;
+        (refused.text("/reason") == "circuit_open").then_some(refused)
+    });
+    let refused = refused.await;
+    let sent = bank.charges.load(Ordering::SeqCst);
+    is_problem(&refused, 503, "payments-unavailable");
+    assert_eq!(refused.body["undone"], json!(["reservation"]));
+    assert_eq!(refused.body["being_undone"], json!([]));
+
+    let again = customer.post("/v1/orders", &order).await;
+    assert_eq!(again.text("/reason"), "circuit_open");
+    assert_eq!(bank.charges.load(Ordering::SeqCst), sent);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn an_order_comes_to_its_end_though_the_customer_hangs_up() {
+    let (bank, address) = Bank::default().serve().await;
+    let shop = Shop::with_payments_at(address).await;
+    let customer = shop.customer.clone();
+    let hung_up = tokio::spawn(async move { customer.order("ada", &[("chisel-25", 1)]).await });
+    bank.arrived.notified().await;
+    hung_up.abort();
+    assert!(hung_up.await.unwrap_err().is_cancelled());
+    bank.go_on.notify_one();
+
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(shop.data.database("orders")).read_only(true);
+    let mut books = options.connect().await.unwrap();
+    let state = eventually(async || {
+        let (state,): (String,) = sqlx::query_as("SELECT state FROM purchase").fetch_one(&mut books).await.unwrap();
+        (state != "pending").then_some(state)
+    });
+    assert_eq!(state.await, "confirmed");
+    assert_eq!(bank.charges.load(Ordering::SeqCst), 1);
+    shop.close().await;
+}
+
+/// The sale of the goods is owed, not lost, when inventory is gone after the payment.
+#[tokio::test]
+async fn goods_are_sold_when_inventory_is_back() {
+    let (bank, address) = Bank::default().serve().await;
+    let mut shop = Shop::with_payments_at(address).await;
+    let customer = shop.customer.clone();
+    let placing = tokio::spawn(async move { customer.order("ada", &[("chisel-25", 1)]).await });
+    bank.arrived.notified().await;
+    let gone = shop.inventory.take().unwrap();
+    let address = gone.address();
+    gone.stop().await;
+    bank.go_on.notify_one();
+    let placed = placing.await.unwrap();
+    assert_eq!(placed.status, 201, "{}", placed.body);
+    assert_eq!(owed(&shop.data).await, 1);
+
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let settings = inventory::Settings { database: shop.data.database("inventory") };
+    shop.inventory = Some(inventory::start(listener, settings).await.unwrap());
+    eventually(async || (owed(&shop.data).await == 0).then_some(())).await;
+    shop.close().await;
+}
+
+/// A process that dies leaves orders pending; the next one undoes whatever they had done.
+#[tokio::test]
+async fn what_was_cut_off_is_undone_at_the_next_start() {
+    let mut shop = Shop::open().await;
+    let placed = shop.customer.order("ada", &[("gargoyle-1", 1)]).await;
+    assert_eq!(placed.status, 201);
+    shop.orders.take().unwrap().stop().await;
+    // As if it had died between the charge and the confirmation.
+    edit(&shop.data, "orders", "UPDATE purchase SET state = 'pending'").await;
+    edit(&shop.data, "inventory", "UPDATE reservation SET state = 'held'").await;
+
+    let settings = orders::Settings {
+        database: shop.data.database("orders"),
+        inventory: shop.inventory.as_ref().unwrap().address(),
+        payments: shop.payments.as_ref().unwrap().address(),
+    };
+    shop.orders = Some(orders::start(listener().await, settings).await.unwrap());
+    eventually(async || (owed(&shop.data).await == 0).then_some(())).await;
+    let verdict = audit::audit(&shop.data).await.unwrap();
+    assert_eq!((verdict.confirmed, verdict.rejected), (0, 1));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_second_start_over_the_same_data_changes_nothing() {
+    let mut shop = Shop::open().await;
+    assert_eq!(shop.customer.order("ada", &[("gargoyle-1", 1)]).await.status, 201);
+    shop.payments.take().unwrap().stop().await;
+    let settings = payments::Settings { database: shop.data.database("payments"), faults: Faults::none() };
+    shop.payments = Some(payments::start(listener().await, settings).await.unwrap());
+    shop.close().await;
+}
+
+async fn edit(data: &DataDir, service: &str, change: &'static str) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(data.database(service));
+    let mut books = options.connect().await.unwrap();
+    sqlx::query(change).execute(&mut books).await.unwrap();
+    books.close().await.unwrap();
+}

@@ -1,0 +1,40 @@
+# The checks are written down in .ci/run, once; `just ci` runs all of them.
+
+_default:
+    @just --list --unsorted
+
+# All the checks, as CI runs them
+ci *steps:
+    .ci/run {{ steps }}
+
+# The formatting
+fmt:
+    .ci/run fmt
+
+# The lints, as errors
+clippy:
+    .ci/run clippy
+
+# Unit tests, integration tests, examples, and the code in the documentation
+test:
+    .ci/run test
+
+# The documentation, its warnings as errors
+doc:
+    .ci/run doc
+
+# The library with each feature alone
+features:
+    .ci/run features
+
+# The models of the lock-free parts
+loom:
+    .ci/run loom
+
+# Licences, banned crates and sources (needs cargo-deny)
+deny:
+    cargo deny check licenses bans sources
+
+# What each layer costs, beside tower's; `just bench timeout` only those with this in their name
+bench *names:
+    cargo bench -p buttress --bench layers -- {{ names }}

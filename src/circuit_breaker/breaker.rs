@@ -1,0 +1,347 @@
+//! The breaker itself: what layers share and what a handle steers.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, broadcast},
+    time::{Instant, timeout},
+};
+
+use super::{
+    config::CircuitBreakerConfig,
+    core::{Core, Ticket},
+    event::{Change, Changes, State},
+    permit::Permit,
+    state::Refused,
+};
+use crate::{
+    config::{InvalidConfig, or_panic},
+    name::Name,
+    outcome::Outcome,
+    rejection::{Reason, Rejection},
+    sync::{AtomicU64, Ordering},
+};
+
+/// A circuit breaker, without tower: the one that a layer's clones and services share, and what
+/// [`handle`](super::CircuitBreakerLayer::handle) gives.
+///
+/// A clone is the same breaker.
+///
+/// ```
+/// use buttress::circuit_breaker::{CircuitBreaker, State};
+///
+/// let breaker = CircuitBreaker::new("lookup");
+/// match breaker.try_acquire() {
+///     Ok(permit) => match "127.0.0.1".parse::<std::net::IpAddr>() {
+///         Ok(_) => permit.success(),
+///         Err(_) => permit.failure(),
+///     },
+///     Err(rejection) => println!("{rejection}"),
+/// }
+/// assert_eq!(breaker.state(), State::Closed);
+/// assert_eq!(breaker.snapshot().calls, 1);
+/// ```
+#[derive(Clone)]
+pub struct CircuitBreaker {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    name: Name,
+    core: Core,
+    /// Told when a paused call may find something changed.
+    changed: Notify,
+    changes: broadcast::Sender<Change>,
+    refused: AtomicU64,
+    cancelled: AtomicU64,
+    opened: AtomicU64,
+}
+
+/// How a breaker stands.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CircuitBreakerSnapshot {
+    /// The breaker's name.
+    pub name: Name,
+    /// Its state.
+    pub state: State,
+    /// The state a shadow would be in; of any other breaker, its state.
+    pub would_be: State,
+    /// How many calls the window of the closed state holds.
+    pub calls: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// How many of them were slow.
+    pub slow: u64,
+    /// How long until a probe is let through, if the breaker is open.
+    pub open_for: Option<Duration>,
+    /// How many probes are on their way, if the breaker is half-open.
+    pub probes_in_flight: u32,
+    /// How many probes have succeeded, if the breaker is half-open.
+    pub probes_succeeded: u32,
+    /// How many probes have failed, if the breaker is half-open.
+    pub probes_failed: u32,
+    /// How many calls were refused since the breaker was made or [reset](CircuitBreaker::reset).
+    pub refused: u64,
+    /// How many calls were cancelled since then: dropped before they ended.
+    pub cancelled: u64,
+    /// How many times the breaker has opened since then.
+    pub opened: u64,
+}
+
+impl CircuitBreaker {
+    /// A breaker with the default settings.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    pub fn new(name: impl Into<Name>) -> Self {
+        or_panic(Self::with_config(name, CircuitBreakerConfig::default()))
+    }
+
+    /// A breaker with these settings.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    pub fn with_config(name: impl Into<Name>, config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
+        let shared = Shared {
+            name: name.into().required(),
+            core: Core::new(config, Instant::now())?,
+            changed: Notify::new(),
+            changes: broadcast::Sender::new(CHANGES_KEPT),
+            refused: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The breaker's name.
+    pub fn name(&self) -> &Name {
+        &self.shared.name
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> CircuitBreakerConfig {
+        self.shared.core.config()
+    }
+
+    /// Applies other settings at once. What was counted stays, except that a different [`window`] starts empty.
+    ///
+    /// # Errors
+    ///
+    /// If a setting makes no sense, or if this would be the breaker's 17th different window; the old settings then
+    /// stay in force.
+    ///
+    /// [`window`]: CircuitBreakerConfig::window
+    pub fn reconfigure(&self, config: CircuitBreakerConfig) -> Result<(), InvalidConfig> {
+        self.shared.core.reconfigure(config)?;
+        self.shared.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// The state. An open breaker whose time is over stays `Open` until somebody calls.
+    pub fn state(&self) -> State {
+        self.shared.core.state()
+    }
+
+    /// How the breaker stands.
+    pub fn snapshot(&self) -> CircuitBreakerSnapshot {
+        let now = Instant::now();
+        let Shared { name, core, refused, cancelled, opened, .. } = &*self.shared;
+        let machine = core.machine();
+        let tally = core.tally(now);
+        let (probes_in_flight, probes_succeeded, probes_failed) = machine.probes();
+        CircuitBreakerSnapshot {
+            name: name.clone(),
+            state: machine.seen(),
+            would_be: machine.phase(),
+            calls: tally.calls,
+            failures: tally.failures,
+            slow: tally.slow,
+            open_for: machine.open_until().map(|until| until.saturating_duration_since(now)),
+            probes_in_flight,
+            probes_succeeded,
+            probes_failed,
+            refused: refused.load(Ordering::Relaxed),
+            cancelled: cancelled.load(Ordering::Relaxed),
+            opened: opened.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Asks for a call to be let through; never waits.
+    ///
+    /// The permit must be told how the call ended; dropped, it counts as cancelled.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] if the breaker is open, or half-open with all its probes given out.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit, Rejection> {
+        match self.admit_if_closed() {
+            Some(permit) => Ok(permit),
+            None => self.admit().map_err(|refused| self.refuse(&refused)),
+        }
+    }
+
+    /// Waits for as long as the breaker is open, and lets the call through then.
+    ///
+    /// Bound the wait with a timeout where the caller can't wait for ever: a breaker forced open stays so.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped before it is ready holds no probe.
+    pub async fn acquire(&self) -> Permit {
+        let Shared { changed, .. } = &*self.shared;
+        loop {
+            let mut notified = std::pin::pin!(changed.notified());
+            // From here on no change is missed, so it is safe to look and then to wait.
+            notified.as_mut().enable();
+            match self.admit() {
+                Ok(permit) => return permit,
+                Err(Refused { retry_after, ask_again_in }) => match retry_after.or(ask_again_in) {
+                    Some(wait) => drop(timeout(wait, notified).await),
+                    None => notified.await,
+                },
+            }
+        }
+    }
+
+    /// Refuses all calls until somebody says otherwise.
+    pub fn force_open(&self) {
+        self.force(State::ForcedOpen);
+    }
+
+    /// Closes the breaker now, with an empty window; from then on it works as ever.
+    pub fn force_closed(&self) {
+        self.force(State::Closed);
+    }
+
+    /// Lets all calls through and counts nothing, until somebody says otherwise.
+    pub fn disable(&self) {
+        self.force(State::Disabled);
+    }
+
+    /// Lets all calls through, counts them, and reports what it would have done: for trying settings on live traffic.
+    pub fn shadow(&self) {
+        self.force(State::Shadow);
+    }
+
+    /// Forgets everything: closes the breaker now, and sets the counts of the snapshot to zero.
+    pub fn reset(&self) {
+        self.force(State::Closed);
+        for count in [&self.shared.refused, &self.shared.cancelled, &self.shared.opened] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The changes of state from now on.
+    pub fn subscribe(&self) -> Changes {
+        Changes(self.shared.changes.subscribe())
+    }
+
+    fn force(&self, to: State) {
+        let change = self.shared.core.force(to);
+        self.shared.announce(change);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Lets a call through if the breaker is closed.
+    #[inline]
+    pub(super) fn admit_if_closed(&self) -> Option<Permit> {
+        let ticket = self.shared.core.admit_if_closed(Instant::now)?;
+        Some(Permit::new(self.shared.clone(), ticket))
+    }
+
+    /// Asks for a call to be let through, whatever the state.
+    #[cold]
+    pub(super) fn admit(&self) -> Result<Permit, Refused> {
+        let (admitted, change) = self.shared.core.admit(Instant::now, fastrand::f64);
+        self.shared.announce(change);
+        admitted.map(|ticket| Permit::new(self.shared.clone(), ticket))
+    }
+
+    /// Whether the breaker is closed and there is nothing else to know about it.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.shared.core.is_plain()
+    }
+
+    /// Whether an open state would refuse the call, without asking for a probe.
+    pub(super) fn peek(&self) -> Option<Refused> {
+        self.shared.core.peek(Instant::now)
+    }
+
+    pub(super) fn pauses(&self) -> bool {
+        self.shared.core.pauses()
+    }
+
+    /// The refusal, counted and told.
+    #[cold]
+    pub(super) fn refuse(&self, refused: &Refused) -> Rejection {
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        let name = &self.shared.name;
+        tracing::debug!(policy = super::POLICY, %name, retry_after = ?refused.retry_after, "call refused: circuit open");
+        Rejection::new(super::POLICY, name.clone(), Reason::CircuitOpen).with_retry_after(refused.retry_after)
+    }
+}
+
+/// How far a subscriber may fall behind.
+const CHANGES_KEPT: usize = 64;
+
+impl fmt::Debug for CircuitBreaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker").field("name", self.name()).field("state", &self.state()).finish()
+    }
+}
+
+// ===== impl Shared =====
+
+impl Shared {
+    #[inline]
+    pub(super) fn record(&self, ticket: Ticket, outcome: Outcome, took: Option<Duration>) {
+        if !self.core.ignores(ticket, outcome) {
+            self.record_slowly(ticket, outcome, took);
+        }
+    }
+
+    #[inline(never)]
+    fn record_slowly(&self, ticket: Ticket, outcome: Outcome, took: Option<Duration>) {
+        let change = self.core.record(ticket, outcome, took, Instant::now, fastrand::f64);
+        // An ignored probe has been given back, which somebody may be waiting for.
+        if outcome == Outcome::Ignored && ticket.probe().is_some() {
+            self.changed.notify_waiters();
+        }
+        self.announce(change);
+    }
+
+    #[cold]
+    pub(super) fn cancel(&self, ticket: Ticket) {
+        self.cancelled.fetch_add(1, Ordering::Relaxed);
+        if self.core.cancel(ticket) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn announce(&self, change: Option<Change>) {
+        if let Some(change) = change {
+            self.tell(change);
+        }
+    }
+
+    #[cold]
+    fn tell(&self, change: Change) {
+        if change.to == State::Open {
+            self.opened.fetch_add(1, Ordering::Relaxed);
+        }
+        change.trace(&self.name);
+        self.changed.notify_waiters();
+        // Nobody need be subscribed.
+        let _ = self.changes.send(change);
+    }
+}

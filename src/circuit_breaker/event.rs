@@ -1,0 +1,173 @@
+//! What a breaker tells: its states, and why it went from one to another.
+
+use std::{fmt, time::Duration};
+
+use tokio::sync::broadcast;
+
+use crate::{name::Name, outcome::Cause};
+
+/// The state of a circuit breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// Calls go through and are counted.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// A few calls go through to find out whether the service is back.
+    HalfOpen,
+    /// By hand: calls are refused until somebody says otherwise.
+    ForcedOpen,
+    /// By hand: calls go through and nothing is counted.
+    Disabled,
+    /// By hand: calls go through and are counted, and what would have been done is reported.
+    Shadow,
+}
+
+impl State {
+    /// The state as a label of a metric or a field of a log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::ForcedOpen => "forced_open",
+            Self::Disabled => "disabled",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A breaker went from one state to another.
+///
+/// Displays as `Closed -> Open (10 of 20 failed, last: http 503), next probe in 4.2s`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Change {
+    /// The state before.
+    pub from: State,
+    /// The state since.
+    pub to: State,
+    /// Why.
+    pub reason: ChangeReason,
+    /// For how long the breaker is open, where it is.
+    pub open_for: Option<Duration>,
+    /// Whether the breaker is a [shadow](State::Shadow), which only says what it would have done.
+    pub shadow: bool,
+}
+
+/// Why a breaker changed its state.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum ChangeReason {
+    /// Too large a share of the calls in the window failed.
+    FailureRate {
+        /// How many failed.
+        failures: u64,
+        /// Of how many.
+        calls: u64,
+        /// Why the last of them failed.
+        last: Cause,
+    },
+    /// Too large a share of the calls in the window was slow.
+    SlowCalls {
+        /// How many were slow.
+        slow: u64,
+        /// Of how many.
+        calls: u64,
+    },
+    /// Too many calls failed in a row.
+    ConsecutiveFailures {
+        /// How many failed.
+        failures: u32,
+        /// Why the last of them failed.
+        last: Cause,
+    },
+    /// The breaker was open for long enough.
+    OpenElapsed,
+    /// The probes went well.
+    ProbesSucceeded {
+        /// How many of them did.
+        successes: u32,
+    },
+    /// The probes went badly.
+    ProbesFailed {
+        /// How many failed or were slow.
+        failures: u32,
+        /// Of how many.
+        probes: u32,
+        /// Why the last of them failed.
+        last: Cause,
+    },
+    /// By hand.
+    ByHand,
+}
+
+impl fmt::Display for ChangeReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FailureRate { failures, calls, last } => write!(f, "{failures} of {calls} failed, last: {last}"),
+            Self::SlowCalls { slow, calls } => write!(f, "{slow} of {calls} were slow"),
+            Self::ConsecutiveFailures { failures, last } => write!(f, "{failures} failed in a row, last: {last}"),
+            Self::OpenElapsed => f.write_str("time for a probe"),
+            Self::ProbesSucceeded { successes } => write!(f, "{successes} probes succeeded"),
+            Self::ProbesFailed { failures, probes, last } => {
+                write!(f, "{failures} of {probes} probes failed, last: {last}")
+            }
+            Self::ByHand => f.write_str("by hand"),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, reason, open_for, shadow } = self;
+        if *shadow {
+            f.write_str("shadow: ")?;
+        }
+        write!(f, "{from} -> {to} ({reason})")?;
+        match open_for {
+            Some(open_for) => write!(f, ", next probe in {:.1}s", open_for.as_secs_f64()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Change {
+    pub(crate) fn trace(&self, name: &Name) {
+        let Self { from, to, .. } = self;
+        match to {
+            State::Open | State::ForcedOpen => {
+                tracing::warn!(policy = super::POLICY, %name, from = from.as_str(), to = to.as_str(), "{self}");
+            }
+            _ => tracing::info!(policy = super::POLICY, %name, from = from.as_str(), to = to.as_str(), "{self}"),
+        }
+    }
+}
+
+/// The changes of a breaker since [`subscribe`](super::CircuitBreaker::subscribe).
+#[derive(Debug)]
+pub struct Changes(pub(super) broadcast::Receiver<Change>);
+
+impl Changes {
+    /// The next change; `None` once the breaker is gone. Who falls more than 64 changes behind misses the oldest.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped before it is ready has taken nothing.
+    pub async fn next(&mut self) -> Option<Change> {
+        loop {
+            match self.0.recv().await {
+                Ok(change) => return Some(change),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}

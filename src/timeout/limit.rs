@@ -1,0 +1,83 @@
+//! The deadline of one exchange, and the timer that watches it.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::{
+    deadline::{Deadline, Elapsed},
+    timeout::{Timeout, event},
+};
+
+/// The deadline one exchange has to keep, and the policy that sees to it.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    deadline: Deadline,
+    /// Somebody further out set it, earlier than ours would have been.
+    inherited: bool,
+    policy: Timeout,
+}
+
+impl Limit {
+    /// The earlier of the two. What is inherited can only shorten, so a caller can't grant itself more time than ours.
+    pub(crate) fn new(policy: Timeout, own: Deadline, inherited: Option<Deadline>) -> Self {
+        match inherited {
+            Some(inherited) if inherited < own => Self { deadline: inherited, inherited: true, policy },
+            _ => Self { deadline: own, inherited: false, policy },
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    pub(crate) fn has_passed(&self) -> bool {
+        self.deadline.has_passed(Instant::now())
+    }
+
+    /// The time is up: counts it, tells it, and says what to answer.
+    pub(crate) fn elapsed(&self) -> Elapsed {
+        self.policy.count_elapsed(self.inherited);
+        event::elapsed(self.policy.name(), self.inherited);
+        let name = self.policy.name().clone();
+        if self.inherited { Elapsed::inherited(name) } else { Elapsed::new(name) }
+    }
+
+    pub(crate) fn sleep(&self) -> Sleep {
+        sleep_until(self.deadline.instant())
+    }
+}
+
+/// Polls the timer outside the task's budget: work that uses the budget up on every poll must not starve it.
+pub(crate) fn poll_sleep(sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    let mut sleep = unconstrained(sleep);
+    Pin::new(&mut sleep).poll(cx)
+}
+
+#[cfg(all(test, not(buttress_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earlier_deadline_counts_and_only_a_strictly_earlier_one_is_inherited() {
+        let now = Instant::now();
+        let at = |millis| Deadline::at(now + Duration::from_millis(millis));
+        for (own, inherited, deadline, is_inherited) in [
+            (at(10), None, at(10), false),
+            (at(10), Some(at(20)), at(10), false),
+            (at(10), Some(at(10)), at(10), false),
+            (at(10), Some(at(9)), at(9), true),
+        ] {
+            let limit = Limit::new(Timeout::new("lookup"), own, inherited);
+            assert_eq!((limit.deadline, limit.inherited), (deadline, is_inherited));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Readiness, errors, sharing and cancellation.
+
+use std::{
+    convert::Infallible,
+    fmt::Debug,
+    future::{Future, Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+};
+
+use buttress::BoxError;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, Service, ServiceExt};
+
+/// Panics when it is called without having been made ready; a clone is not ready.
+#[derive(Debug)]
+pub(crate) struct Strict<F> {
+    answer: F,
+    ready: bool,
+    calls: Arc<AtomicUsize>,
+}
+
+impl<F> Strict<F> {
+    fn new(answer: F) -> Self {
+        Self { answer, ready: false, calls: Arc::default() }
+    }
+}
+
+impl<F: Clone> Clone for Strict<F> {
+    fn clone(&self) -> Self {
+        Self { answer: self.answer.clone(), ready: false, calls: self.calls.clone() }
+    }
+}
+
+impl<F, Req, Res, E> Service<Req> for Strict<F>
+where
+    F: Fn(Req) -> Result<Res, E>,
+{
+    type Response = Res;
+    type Error = E;
+    type Future = Ready<Result<Res, E>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+        // Not at once, so that a layer which doesn't wait is found out.
+        if !std::mem::replace(&mut self.ready, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready), "called without having been made ready");
+        self.calls.fetch_add(1, SeqCst);
+        ready((self.answer)(request))
+    }
+}
+
+type Answer<Req, Res, E> = fn(Req) -> Result<Res, E>;
+type PlainService = Strict<Answer<u32, u32, BoxError>>;
+type HttpService = Strict<Answer<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>>;
+
+fn echo(request: u32) -> Result<u32, BoxError> {
+    Ok(request)
+}
+
+fn found(_: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::builder().header("grpc-status", "0").body(Full::from("found")).unwrap())
+}
+
+fn request() -> Request<Full<Bytes>> {
+    Request::new(Full::from("find"))
+}
+
+// ===== L4: the instance that poll_ready made ready is the one that call uses =====
+
+async fn calls_what_it_made_ready<L>(layer: &str, l: L)
+where
+    L: Layer<PlainService>,
+    L::Service: Service<u32, Response = u32, Error = BoxError> + Clone,
+{
+    let inner: PlainService = Strict::new(echo);
+    let mut service = l.layer(inner.clone());
+    for call in 0..20 {
+        assert_eq!(service.ready().await.unwrap().call(call).await.unwrap(), call, "{layer}");
+        let other = service.clone();
+        // A clone of a service that is ready isn't, and asking twice does no harm.
+        service.ready().await.unwrap();
+        assert_eq!(other.oneshot(call).await.unwrap(), call, "{layer}");
+    }
+    assert_eq!(inner.calls.load(SeqCst), 40, "{layer}");
+}
+
+/// And L5: `Infallible` stays `Infallible`, which the bound on `Error` says.
+async fn calls_what_it_made_ready_over_http<L, B>(layer: &str, l: L)
+where
+    L: Layer<HttpService>,
+    L::Service: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible> + Clone,
+    B: Body<Data = Bytes, Error: Debug>,
+{
+    let inner: HttpService = Strict::new(found);
+    let mut service = l.layer(inner.clone());
+    for _ in 0..20 {
+        let response = service.ready().await.unwrap().call(request()).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "found", "{layer}");
+        let response = service.clone().oneshot(request()).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "found", "{layer}");
+    }
+    assert_eq!(inner.calls.load(SeqCst), 40, "{layer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_instance_that_was_made_ready_is_the_one_that_is_called() {
+    every_layer!(new, calls_what_it_made_ready);
+    every_layer!(http, calls_what_it_made_ready_over_http);
+    every_layer!(grpc, calls_what_it_made_ready_over_http);
+}
+
+// ===== L1: applying a layer makes no state, and all it makes and all its clones share the one it has =====
+
+async fn is_a_value<L>(layer: &str, l: L)
+where
+    L: Layer<PlainService> + Clone + Send + Sync + Debug + 'static,
+    L::Service: Service<u32, Error = BoxError> + Clone + Send + Sync + Debug,
+    <L::Service as Service<u32>>::Future: Send,
+{
+    assert!(format!("{l:?}").contains("law"), "{layer}: the name is shown");
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_and_services_go_where_values_go() {
+    every_layer!(new, is_a_value);
+}
+
+// ===== L9: a call that is dropped leaves nothing behind =====
+
+fn never(_: u32) -> Never {
+    Never
+}
+
+/// Pending for ever.
+#[derive(Debug, Clone, Copy)]
+struct Never;
+
+#[derive(Debug, Clone)]
+struct Hangs;
+
+impl Service<u32> for Hangs {
+    type Response = u32;
+    type Error = BoxError;
+    type Future = Never;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u32) -> Never {
+        never(request)
+    }
+}
+
+impl Future for Never {
+    type Output = Result<u32, BoxError>;
+
+    fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Pending
+    }
+}
+
+/// More than any limit there is by default, so that one that isn't given back is missed.
+const MANY: u32 = 500;
+
+async fn a_dropped_call_leaves_nothing_behind<L>(layer: &str, l: L)
+where
+    L: Layer<Hangs> + Layer<PlainService> + Clone,
+    <L as Layer<Hangs>>::Service: Service<u32, Error = BoxError> + Clone,
+    <L as Layer<PlainService>>::Service: Service<u32, Response = u32, Error = BoxError> + Clone,
+{
+    let mut hangs = Layer::<Hangs>::layer(&l, Hangs);
+    for step in 0..MANY {
+        let mut service = hangs.clone();
+        let Ok(service) = service.ready().await else { panic!("{layer}: not ready") };
+        let mut call = tokio_test::task::spawn(service.call(step));
+        // Dropped before it was polled, and after.
+        if step % 2 == 0 {
+            assert!(call.poll().is_pending(), "{layer}");
+        }
+    }
+    // What was made ready and never called is given back too.
+    for _ in 0..MANY {
+        let mut service = hangs.clone();
+        assert!(service.ready().await.is_ok(), "{layer}");
+    }
+    assert!(hangs.ready().await.is_ok(), "{layer}");
+    drop(hangs);
+    let service = Layer::<PlainService>::layer(&l, Strict::new(echo as Answer<u32, u32, BoxError>));
+    assert_eq!(service.oneshot(1).await.unwrap(), 1, "{layer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_leaves_nothing_behind() {
+    every_layer!(new, a_dropped_call_leaves_nothing_behind);
+}

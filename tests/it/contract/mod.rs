@@ -1,0 +1,26 @@
+//! The laws that every layer keeps, in every protocol.
+//!
+//! Each law is written once, over any layer; each layer is listed once, in [`every_layer`], for all laws.
+
+/// Runs a law over every layer of a protocol.
+macro_rules! every_layer {
+    ($protocol:ident, $law:path) => {{
+        use std::time::Duration;
+
+        use buttress::{
+            BulkheadLayer, CircuitBreakerLayer, TimeoutLayer, bulkhead::WhenFull, circuit_breaker::WhenOpen,
+        };
+
+        $law("circuit breaker", CircuitBreakerLayer::$protocol("law")).await;
+        $law("circuit breaker that pauses", CircuitBreakerLayer::$protocol("law").when_open(WhenOpen::Pause)).await;
+        $law("bulkhead", BulkheadLayer::$protocol("law")).await;
+        $law("bulkhead with a queue", BulkheadLayer::$protocol("law").max_wait(Duration::from_secs(1))).await;
+        $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;
+        $law("timeout", TimeoutLayer::$protocol("law")).await;
+    }};
+}
+
+mod hammer;
+mod laws;
+mod refusals;
+mod wiring;

@@ -1,0 +1,78 @@
+//! The examples, run as a user would run them. `cargo test` builds them beside this binary.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::task::JoinSet;
+
+fn example(name: &str) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let target = tests.parent().and_then(|deps| deps.parent()).unwrap();
+    let path = target.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(path.exists(), "{name} isn't built: run `cargo test`, or `cargo build --examples` first");
+    Command::new(path)
+}
+
+/// What an example prints until it ends well.
+fn printed_by(name: &str) -> Vec<String> {
+    let output = example(name).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{name}: {printed}{}", String::from_utf8_lossy(&output.stderr));
+    printed.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn plain_service() {
+    let printed = printed_by("plain_service");
+    assert_eq!(printed[0], "127.0.0.1: 127.0.0.1");
+    assert_eq!(printed[3], "nowhere: invalid IP address syntax");
+    assert!(printed[4].starts_with("127.0.0.1: refused (lookup: circuit open), try in Some("), "{}", printed[4]);
+    assert_eq!(printed[5], "127.0.0.1: 127.0.0.1, as a probe");
+    assert_eq!(printed.last().unwrap(), "::1: ::1");
+}
+
+#[test]
+fn tonic_client() {
+    let printed = printed_by("tonic_client");
+    assert_eq!(printed[0], "Serving; the breaker is Closed");
+    assert_eq!(printed[1], "NotFound; the breaker is Closed");
+    assert_eq!(printed[2], "Unavailable, stocktaking; the breaker is Closed");
+    assert_eq!(printed[4], "Unavailable, inventory: circuit open; the breaker is Open");
+}
+
+/// Ended with the test, however that ends.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn axum_server() {
+    let mut server = Server(example("axum_server").arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let mut orders = JoinSet::new();
+    for _ in 0..4 {
+        let (client, order) = (client.clone(), Request::post(format!("{url}/orders")).body(Full::default()).unwrap());
+        orders.spawn(async move { client.request(order).await.unwrap().status() });
+    }
+    let mut answers = orders.join_all().await;
+    answers.sort();
+    let (ok, refused) = (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answers, [ok, ok, refused, refused]);
+    let health = Request::get(format!("{url}/health")).body(Full::default()).unwrap();
+    assert_eq!(client.request(health).await.unwrap().status(), ok);
+}
