@@ -43,7 +43,6 @@ fn main() {
     bench.group("a bulkhead with room");
     bench.reference("tower ConcurrencyLimit", GlobalConcurrencyLimitLayer::new(ROOMY).layer(Noop));
     bench.candidate("buttress bulkhead", BulkheadLayer::new("bench").max_concurrent(ROOMY).layer(Noop));
-
     let roomy = BulkheadLayer::new("bench").max_concurrent(ROOMY).handle();
     bench.candidate("buttress bulkhead, without tower", Direct(move || roomy.try_acquire().is_ok()));
 

@@ -131,6 +131,24 @@ fn never_more_inside_than_the_limit() {
 }
 
 #[test]
+fn nobody_overtakes_who_waits_not_even_while_a_place_is_handed_over() {
+    loom::model(|| {
+        let room = Room::new(1);
+        assert!(room.gate.try_enter());
+        let Entry::Queued(ticket) = room.gate.enter_or_wait(Gate::MOST) else { unreachable!("it is full") };
+        let overtakes = {
+            let room = room.clone();
+            thread::spawn(move || assert!(!room.gate.try_enter(), "the place is promised"))
+        };
+        room.gate.exit();
+        overtakes.join().unwrap();
+        assert!(room.gate.is_admitted(&ticket, Waker::noop()));
+        room.gate.exit();
+        room.assert_empty();
+    });
+}
+
+#[test]
 fn who_gives_up_at_the_moment_of_being_let_in_gives_the_place_back_once() {
     fn waits_a_little(room: &Room) {
         match room.gate.enter_or_wait(Gate::MOST) {

@@ -11,11 +11,15 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
+    time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tower::{ServiceExt, service_fn};
 
 use super::*;
+
+/// Far more than it takes: what is stuck fails, and does not hold up the suite.
+const STUCK: Duration = Duration::from_secs(30);
 
 type Frames = mpsc::Sender<Result<Frame<Bytes>, BoxError>>;
 type Streamed = StreamBody<ReceiverStream<Result<Frame<Bytes>, BoxError>>>;
@@ -160,13 +164,14 @@ async fn one_layer_holds_its_limit_over_64_connections_to_axum() {
             answered.send(status).await.unwrap();
         });
     }
+    let mut answer = async || timeout(STUCK, answers.recv()).await.expect("somebody gets no answer");
     for _ in 0..CONNECTIONS - LIMIT {
-        assert_eq!(answers.recv().await, Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(answer().await, Some(StatusCode::SERVICE_UNAVAILABLE));
     }
     assert_eq!((gate.inside(), gate.most()), (LIMIT, LIMIT));
     gate.let_go(LIMIT);
     for _ in 0..LIMIT {
-        assert_eq!(answers.recv().await, Some(StatusCode::OK));
+        assert_eq!(answer().await, Some(StatusCode::OK));
     }
     assert_eq!(bulkhead.snapshot().rejected.full, (CONNECTIONS - LIMIT) as u64);
     server.abort();
@@ -199,6 +204,6 @@ async fn a_download_counts_until_its_client_hangs_up() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), freed).await.expect("the permit comes back when the client is gone");
+    timeout(STUCK, freed).await.expect("the permit comes back when the client is gone");
     server.abort();
 }
