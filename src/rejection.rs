@@ -77,6 +77,15 @@ impl Rejection {
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
+
+    /// What to tell a caller over the wire: a second where nothing better is known, so that nobody comes back at once;
+    /// nothing to a caller whose own time was up.
+    pub(crate) fn advised_wait(&self) -> Option<Duration> {
+        match self.reason {
+            Reason::DeadlinePassed => None,
+            _ => Some(self.retry_after.unwrap_or(Duration::from_secs(1))),
+        }
+    }
 }
 
 impl fmt::Display for Rejection {

@@ -43,7 +43,7 @@ use crate::{
     config::or_panic,
     name::Name,
     protocol::{Grpc, Http, Plain},
-    retry::{Retry, RetryConfig, RetryService},
+    retry::{Retry, RetryConfig, RetryService, Stock},
     timeout::{Timeout, TimeoutConfig, TimeoutService},
 };
 
@@ -132,17 +132,17 @@ impl StandardConfig {
 
 /// The five policies as one layer. Made by [`new`], [`http`] or [`grpc`].
 #[derive(Debug, Clone)]
-pub struct StandardLayer<P = Plain> {
+pub struct StandardLayer<P = Plain, R = Stock> {
     timeout: TimeoutLayer<P>,
-    retry: RetryLayer<P>,
+    retry: RetryLayer<P, R>,
     circuit_breaker: CircuitBreakerLayer<P>,
     bulkhead: BulkheadLayer<P>,
     attempt_timeout: TimeoutLayer<P>,
 }
 
 /// The service that a [`StandardLayer`] makes of `S`.
-pub type StandardService<S, P> =
-    TimeoutService<RetryService<CircuitBreakerService<BulkheadService<TimeoutService<S, P>, P>, P>, P>, P>;
+pub type StandardService<S, P = Plain, R = Stock> =
+    TimeoutService<RetryService<CircuitBreakerService<BulkheadService<TimeoutService<S, P>, P>, P>, P, R>, P>;
 
 /// The policies of a stack, to watch and to steer.
 #[derive(Debug, Clone)]
@@ -192,7 +192,7 @@ impl<P: Clone> StandardLayer<P> {
     }
 }
 
-impl<P> StandardLayer<P> {
+impl<P, R> StandardLayer<P, R> {
     /// Sets the timeout of the whole exchange.
     #[must_use]
     pub fn timeout(mut self, set: impl FnOnce(TimeoutLayer<P>) -> TimeoutLayer<P>) -> Self {
@@ -200,11 +200,11 @@ impl<P> StandardLayer<P> {
         self
     }
 
-    /// Sets the retry.
+    /// Sets the retry, and what it takes for safe.
     #[must_use]
-    pub fn retry(mut self, set: impl FnOnce(RetryLayer<P>) -> RetryLayer<P>) -> Self {
-        self.retry = set(self.retry);
-        self
+    pub fn retry<Q>(self, set: impl FnOnce(RetryLayer<P, R>) -> RetryLayer<P, Q>) -> StandardLayer<P, Q> {
+        let Self { timeout, retry, circuit_breaker, bulkhead, attempt_timeout } = self;
+        StandardLayer { timeout, retry: set(retry), circuit_breaker, bulkhead, attempt_timeout }
     }
 
     /// Sets the circuit breaker.
@@ -252,8 +252,8 @@ impl<P> StandardLayer<P> {
     }
 }
 
-impl<S, P: Clone> Layer<S> for StandardLayer<P> {
-    type Service = StandardService<S, P>;
+impl<S, P: Clone, R: Clone> Layer<S> for StandardLayer<P, R> {
+    type Service = StandardService<S, P, R>;
 
     /// # Panics
     ///

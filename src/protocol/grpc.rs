@@ -107,7 +107,7 @@ pub(crate) fn refusal(rejection: Rejection) -> Response<Bytes> {
         Reason::DeadlinePassed => Code::DeadlineExceeded,
     };
     let mut response = trailers_only(code, &rejection.to_string());
-    if let Some(wait) = rejection.retry_after() {
+    if let Some(wait) = rejection.advised_wait() {
         // Rounded up: a caller that comes a moment too early is refused again. More than an i32 holds reads as "never".
         let millis = wait.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32;
         response.headers_mut().insert(retry_after::PUSHBACK, HeaderValue::from(millis));

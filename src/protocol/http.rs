@@ -105,7 +105,7 @@ pub(crate) fn refusal(rejection: Rejection) -> Response<Bytes> {
         &rejection.reason().to_string(),
         &[("policy", rejection.policy()), ("name", rejection.name().as_str()), ("reason", rejection.reason().as_str())],
     );
-    if let Some(wait) = rejection.retry_after() {
+    if let Some(wait) = rejection.advised_wait() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     }
     response.extensions_mut().insert(rejection);

@@ -74,11 +74,13 @@ macro_rules! check_http {
         let response = response!($layer, $policy, $reason);
         assert_eq!(response.status(), $status);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let retry_after = response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
         let body = response.into_body().collect().await.ok().expect("the body of a refusal breaks off");
         let problem: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap();
         assert_eq!(problem["status"], $status);
         assert_eq!(problem["policy"], $policy);
         assert_eq!(problem["reason"], $reason.as_str());
+        assert_eq!(retry_after.as_deref(), ($reason != Reason::DeadlinePassed).then_some("1"));
     }};
 }
 
