@@ -11,6 +11,7 @@ mod peek;
 pub mod protocol;
 pub mod replay;
 mod rules;
+mod run;
 mod scope;
 mod service;
 
