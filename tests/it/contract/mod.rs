@@ -8,7 +8,7 @@ macro_rules! every_layer {
         use std::time::Duration;
 
         use buttress::{
-            BulkheadLayer, CircuitBreakerLayer, TimeoutLayer, bulkhead::WhenFull, circuit_breaker::WhenOpen,
+            BulkheadLayer, CircuitBreakerLayer, RetryLayer, TimeoutLayer, bulkhead::WhenFull, circuit_breaker::WhenOpen,
         };
 
         $law("circuit breaker", CircuitBreakerLayer::$protocol("law")).await;
@@ -16,6 +16,7 @@ macro_rules! every_layer {
         $law("bulkhead", BulkheadLayer::$protocol("law")).await;
         $law("bulkhead with a queue", BulkheadLayer::$protocol("law").max_wait(Duration::from_secs(1))).await;
         $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;
+        $law("retry", RetryLayer::$protocol("law")).await;
         $law("timeout", TimeoutLayer::$protocol("law")).await;
     }};
 }
