@@ -107,7 +107,7 @@ where
                 StepProj::Calling { attempt } => {
                     let result = ready!(call.course.run(|| attempt.poll(cx)));
                     let mut answer = call.protocol.answer(result);
-                    if call.may_try_again() && call.protocol.poll_verdict(&mut answer, cx).is_pending() {
+                    if call.protocol.poll_verdict(&mut answer, cx).is_pending() && call.may_try_again() {
                         let patience = sleep(FIRST_FRAME_WITHIN);
                         this.step.set(Step::Peeking { answer: Some(answer), patience });
                         continue;
@@ -131,6 +131,7 @@ where
                     let Call { later, course, protocol, .. } = &mut *call;
                     let inner = &mut later.as_mut().expect("a request that is sent again was kept").inner;
                     if let Err(error) = ready!(course.run(|| inner.poll_ready(cx))) {
+                        drop(tokens.take());
                         return Poll::Ready(Err(protocol.error(error)));
                     }
                     let request = request.take().expect("polled after it was ready");
@@ -151,7 +152,7 @@ where
 }
 
 impl<S, P, R, K> Call<S, P, R, K> {
-    /// Whether it is worth looking further than the head.
+    /// Whether it is worth waiting for more than the head.
     fn may_try_again<Req>(&self) -> bool
     where
         S: Service<Req>,

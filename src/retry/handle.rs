@@ -230,7 +230,7 @@ pub struct RetrySnapshot {
     pub name: Name,
     /// Attempts after the first.
     pub retries: u64,
-    /// Calls that succeeded after a retry.
+    /// Calls that succeeded after a retry, as far as that was known when the answer was handed on.
     pub recovered: u64,
     /// Requests whose body is larger than `replay_at_most`, and which could not be sent again whatever came.
     pub too_large: u64,

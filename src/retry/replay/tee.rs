@@ -38,14 +38,16 @@ where
     if body.is_end_stream() {
         return (body, Some(Kept { wrap, shared: None }));
     }
-    if body.size_hint().lower() > limit.bytes() as u64 {
+    let whole = body.size_hint();
+    if whole.lower() > limit.bytes() as u64 {
         limit.exceeded();
         return (body, None);
     }
     let record = Record::Kept(Recording { limit: limit.clone(), bytes: 0 });
-    let state = State { rest: body, record, frames: VecDeque::new(), ended: false, reader: 0, waker: None, superseded };
+    let state =
+        State { rest: body, whole, record, frames: VecDeque::new(), ended: false, reader: 0, waker: None, superseded };
     let shared = Shared(Arc::new(Mutex::new(state)));
-    (wrap(Tee { shared: shared.clone(), reader: 0, next: 0 }), Some(Kept { wrap, shared: Some(shared) }))
+    (wrap(Tee { shared: shared.clone(), reader: 0, next: 0, sent: 0 }), Some(Kept { wrap, shared: Some(shared) }))
 }
 
 /// What was kept of a body by [`tee`].
@@ -61,6 +63,8 @@ pub struct Tee<B: Body> {
     reader: u64,
     /// The frame to be read next from what was kept; beyond that, from the rest.
     next: usize,
+    /// How many bytes this one has sent.
+    sent: u64,
 }
 
 /// The body of an attempt that has been given up.
@@ -72,6 +76,9 @@ struct Shared<B: Body>(Arc<Mutex<State<B>>>);
 /// Guarded by the lock of [`Shared`], which is held while the rest is polled: there is one reader, so nobody waits.
 struct State<B: Body> {
     rest: B,
+    /// What the body said of its length to begin with. A later attempt says the same, although more may be known by
+    /// then: over HTTP/1.1 a body of known length is framed in another way, and can't have trailers.
+    whole: SizeHint,
     record: Record,
     frames: VecDeque<Kind>,
     /// The rest has given its last frame.
@@ -125,7 +132,7 @@ where
         if let Some(waker) = waker {
             waker.wake();
         }
-        Ok((self.wrap)(Tee { shared: shared.clone(), reader, next: 0 }))
+        Ok((self.wrap)(Tee { shared: shared.clone(), reader, next: 0, sent: 0 }))
     }
 }
 
@@ -166,11 +173,15 @@ where
             };
         }
         if let Some(kind) = state.kept(&mut this.next) {
+            this.sent += kind.data_len();
             return Poll::Ready(Some(Ok(kind.into())));
         }
         let frame = state.poll_rest(cx);
         // What was just read is kept behind everything that was read before.
         this.next = state.frames.len();
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
         frame
     }
 
@@ -184,12 +195,11 @@ where
         if state.reader != self.reader {
             return SizeHint::default();
         }
-        let mut hint = if state.ended { SizeHint::with_exact(0) } else { state.rest.size_hint() };
-        let unread = state.frames.iter().skip(self.next).map(Kind::data_len).sum::<u64>();
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper.saturating_add(unread));
+        let mut hint = SizeHint::new();
+        hint.set_lower(state.whole.lower().saturating_sub(self.sent));
+        if let Some(upper) = state.whole.upper() {
+            hint.set_upper(upper.saturating_sub(self.sent).max(hint.lower()));
         }
-        hint.set_lower(hint.lower().saturating_add(unread).min(hint.upper().unwrap_or(u64::MAX)));
         hint
     }
 }

@@ -112,6 +112,17 @@ fn the_next_attempt_goes_on_where_the_last_one_was_given_up() {
 }
 
 #[test]
+fn a_body_of_unknown_length_stays_one_however_much_is_known_by_now() {
+    let frames = ["abc", "def"].map(|data| Ok::<_, io::Error>(Frame::data(Bytes::from(data))));
+    let body = Boxed::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
+    let (mut body, kept) = body.keep(&Limit::new(100));
+    assert_eq!((body.size_hint().lower(), body.size_hint().upper()), (0, None));
+    while let Poll::Ready(Some(_)) = next(&mut body) {}
+    let body = kept.unwrap().replay().unwrap();
+    assert_eq!((body.size_hint().lower(), body.size_hint().upper()), (0, None));
+}
+
+#[test]
 fn bytes_are_shared_and_not_copied() {
     let original = Bytes::from(vec![7; 1000]);
     let (mut first, kept) = keep([Step::Data(original.clone())], 1000);
