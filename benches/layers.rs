@@ -12,6 +12,7 @@ mod harness;
 use std::{
     convert::Infallible,
     future::{Ready, ready},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -21,7 +22,13 @@ use buttress::{
     circuit_breaker::{CircuitBreaker, Window},
 };
 use tower::{
-    Layer, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer,
+    Layer, Service, ServiceBuilder,
+    limit::GlobalConcurrencyLimitLayer,
+    load_shed::LoadShedLayer,
+    retry::{
+        Policy, RetryLayer,
+        budget::{Budget, TpsBudget},
+    },
     timeout::TimeoutLayer as TowerTimeoutLayer,
 };
 
@@ -81,6 +88,28 @@ fn main() {
     bench.reference("tower Timeout", TowerTimeoutLayer::new(Duration::from_secs(1)).layer(Noop));
     bench.candidate("buttress timeout", TimeoutLayer::new("bench").within(Duration::from_secs(1)).layer(Noop));
 
+    bench.group("a retry, first attempt");
+    bench.reference("tower Retry with TpsBudget", RetryLayer::new(TowerPolicy::default()).layer(Noop));
+    bench.candidate("buttress retry", buttress::RetryLayer::new("bench").idempotent().layer(Noop));
+
+    bench.group("a stack of three");
+    bench.reference(
+        "tower Retry + LoadShed + ConcurrencyLimit",
+        ServiceBuilder::new()
+            .layer(RetryLayer::new(TowerPolicy::default()))
+            .layer(LoadShedLayer::new())
+            .layer(GlobalConcurrencyLimitLayer::new(ROOMY))
+            .service(Noop),
+    );
+    bench.candidate(
+        "buttress retry + breaker + bulkhead",
+        ServiceBuilder::new()
+            .layer(buttress::RetryLayer::new("bench").idempotent())
+            .layer(CircuitBreakerLayer::new("bench"))
+            .layer(BulkheadLayer::new("bench").max_concurrent(ROOMY))
+            .service(Noop),
+    );
+
     bench.group("for comparison");
     bench.reference("reading the clock", Direct(move || tokio::time::Instant::now() > started));
 
@@ -95,6 +124,28 @@ fn full_limit() -> (impl Candidate, impl Sized) {
     let taken = greedy.poll_ready(&mut Context::from_waker(Waker::noop()));
     assert!(taken.is_ready());
     (layer.service(Noop), greedy)
+}
+
+/// What tower's own documentation retries by: errors, once, within a budget.
+#[derive(Clone, Default)]
+struct TowerPolicy(Arc<TpsBudget>);
+
+impl<Res, E> Policy<u64, Res, E> for TowerPolicy {
+    type Future = Ready<()>;
+
+    fn retry(&mut self, _request: &mut u64, result: &mut Result<Res, E>) -> Option<Ready<()>> {
+        match result {
+            Ok(_) => {
+                self.0.deposit();
+                None
+            }
+            Err(_) => self.0.withdraw().then(|| ready(())),
+        }
+    }
+
+    fn clone_request(&mut self, request: &u64) -> Option<u64> {
+        Some(*request)
+    }
 }
 
 /// A breaker whose time window holds this many calls, one of them a failure.

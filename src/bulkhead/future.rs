@@ -50,6 +50,7 @@ impl<S, Req, P> ResponseFuture<S, Req, P>
 where
     S: Service<Req>,
 {
+    #[inline]
     pub(super) fn called(inner: S::Future, protocol: P, permit: Permit) -> Self {
         Self { step: Step::Settled { exchange: Exchange::called(inner, protocol, permit) } }
     }
@@ -70,22 +71,35 @@ where
 {
     type Output = Result<P::Response<Permit>, P::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if let StepProj::Queued { call } = this.step.as_mut().project() {
-            let queued = call.as_mut().project();
-            let permit = ready!(queued.wait.poll(cx));
-            let (mut ready, request, protocol) = queued.call.take().expect("polled after it was ready");
-            let exchange = match permit {
-                Ok(permit) => Exchange::called(ready.call(request), protocol, permit),
-                Err(rejection) => Exchange::refused(Box::new(rejection), protocol),
-            };
+            let exchange = ready!(call.as_mut().poll(cx));
             this.step.set(Step::Settled { exchange });
         }
         match this.step.project() {
             StepProj::Settled { exchange } => exchange.poll(cx),
             StepProj::Queued { .. } => unreachable!("settled above"),
         }
+    }
+}
+
+impl<S, Req, P> Future for Queued<S, Req, P>
+where
+    S: Service<Req>,
+{
+    type Output = Exchange<S::Future, P, Permit>;
+
+    #[cold]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let permit = ready!(this.wait.poll(cx));
+        let (mut ready, request, protocol) = this.call.take().expect("polled after it was ready");
+        Poll::Ready(match permit {
+            Ok(permit) => Exchange::called(ready.call(request), protocol, permit),
+            Err(rejection) => Exchange::refused(Box::new(rejection), protocol),
+        })
     }
 }
 

@@ -124,6 +124,7 @@ impl Bulkhead {
     /// # Errors
     ///
     /// With [`Reason::BulkheadFull`].
+    #[inline]
     pub fn try_acquire(&self) -> Result<Permit, Rejection> {
         self.enter().ok_or_else(|| self.refuse(Reason::BulkheadFull))
     }
@@ -158,10 +159,12 @@ impl Bulkhead {
         }
     }
 
+    #[inline]
     pub(super) fn when_full(&self) -> WhenFull {
         self.shared.settings.when_full()
     }
 
+    #[inline]
     pub(super) fn gate(&self) -> &Gate {
         &self.shared.gate
     }
@@ -171,6 +174,7 @@ impl Bulkhead {
         Arc::strong_count(&self.shared) > 1
     }
 
+    #[inline]
     pub(super) fn enter(&self) -> Option<Permit> {
         self.gate().try_enter().then(|| Permit::of(self.clone()))
     }
@@ -208,6 +212,7 @@ impl Bulkhead {
         }
     }
 
+    #[cold]
     pub(super) fn refuse(&self, reason: Reason) -> Rejection {
         self.shared.rejected.count(reason);
         event::refused(self, reason);

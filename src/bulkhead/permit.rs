@@ -14,6 +14,7 @@ pub struct Permit {
 
 impl Permit {
     /// For somebody whom the gate has let in, and who has not got a permit yet.
+    #[inline]
     pub(super) fn of(bulkhead: Bulkhead) -> Self {
         Self { bulkhead }
     }
@@ -27,5 +28,6 @@ impl Drop for Permit {
 }
 
 impl Observer for Permit {
+    #[inline]
     fn finish(self, _outcome: Outcome) {}
 }

@@ -26,37 +26,51 @@ pub struct BulkheadService<S, P> {
     inner: S,
     bulkhead: Bulkhead,
     protocol: P,
+    /// Whether `poll_ready` has looked how the bulkhead takes calls. It stays so until the call is made, for a service
+    /// that was ready has to stay ready.
+    in_turn: bool,
     /// What `poll_ready` has reserved, for `call` to spend. Dropping it gives the permit back or leaves the queue.
-    turn: Turn,
+    place: Option<Place>,
 }
 
-/// Where a service is on its way to the next call.
+/// What a bulkhead that pauses has given a service on its way to the next call.
 #[derive(Debug)]
-enum Turn {
-    /// `poll_ready` has yet to be called. Idle => Paused | Reserved | Unreserved
-    Idle,
+enum Place {
     /// Waits for a permit. Paused => Reserved
     Paused(Waiter),
-    /// Has a permit for the next call. Reserved => Idle
+    /// Has a permit for the next call.
     Reserved(Permit),
-    /// The next call will see whether there is a permit. It stays so until that call is made, for a service that was
-    /// ready has to stay ready. Unreserved => Idle
-    Unreserved,
 }
 
 impl<S, P> BulkheadService<S, P> {
     pub(super) fn new(inner: S, bulkhead: Bulkhead, protocol: P) -> Self {
-        Self { inner, bulkhead, protocol, turn: Turn::Idle }
+        Self { inner, bulkhead, protocol, in_turn: false, place: None }
     }
 
     define_inner_service_accessors!();
 
-    /// What a service gets that is to wait for a permit.
-    fn line_up(&self) -> Turn {
-        match self.bulkhead.enter_or_wait() {
-            Some(Admission::Admitted(permit)) => Turn::Reserved(permit),
-            Some(Admission::Queued(waiter)) => Turn::Paused(waiter),
-            None => Turn::Unreserved,
+    /// What a service gets that is to wait for a permit; nothing if too many wait already.
+    #[cold]
+    fn line_up(&self) -> Option<Place> {
+        Some(match self.bulkhead.enter_or_wait()? {
+            Admission::Admitted(permit) => Place::Reserved(permit),
+            Admission::Queued(waiter) => Place::Paused(waiter),
+        })
+    }
+
+    #[cold]
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(Place::Paused(waiter)) = &mut self.place {
+            self.place = Some(Place::Reserved(ready!(waiter.poll(cx))));
+        }
+        Poll::Ready(())
+    }
+
+    #[cold]
+    fn take_place(&mut self) -> Option<Permit> {
+        match self.place.take() {
+            Some(Place::Reserved(permit)) => Some(permit),
+            Some(Place::Paused(_)) | None => self.bulkhead.enter(),
         }
     }
 }
@@ -70,30 +84,31 @@ where
     type Error = P::Error;
     type Future = ResponseFuture<S, Req, P>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         // The permit first: who waits for one should not sit meanwhile on what the inner service may reserve.
-        if let Turn::Idle = self.turn {
-            match self.bulkhead.when_full() {
-                WhenFull::Reject => self.turn = Turn::Unreserved,
-                WhenFull::Pause => self.turn = self.line_up(),
+        if !self.in_turn {
+            self.in_turn = true;
+            if self.bulkhead.when_full() == WhenFull::Pause {
+                self.place = self.line_up();
             }
         }
-        if let Turn::Paused(waiter) = &mut self.turn {
-            self.turn = Turn::Reserved(ready!(waiter.poll(cx)));
+        if self.place.is_some() {
+            ready!(self.poll_place(cx));
         }
         let result = ready!(self.inner.poll_ready(cx));
         Poll::Ready(result.map_err(|error| {
             // There will be no call to spend the permit on.
-            self.turn = Turn::Idle;
+            self.in_turn = false;
+            self.place = None;
             self.protocol.error(error)
         }))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let permit = match mem::replace(&mut self.turn, Turn::Idle) {
-            Turn::Reserved(permit) => Some(permit),
-            Turn::Idle | Turn::Unreserved | Turn::Paused(_) => self.bulkhead.enter(),
-        };
+        self.in_turn = false;
+        let permit = if self.place.is_some() { self.take_place() } else { self.bulkhead.enter() };
         match permit {
             Some(permit) => ResponseFuture::called(self.inner.call(request), self.protocol.clone(), permit),
             None => self.call_when_full(request),
@@ -133,7 +148,7 @@ impl<S: fmt::Debug, P> fmt::Debug for BulkheadService<S, P> {
         f.debug_struct("BulkheadService")
             .field("inner", &self.inner)
             .field("bulkhead", &self.bulkhead)
-            .field("turn", &self.turn)
+            .field("place", &self.place)
             .finish_non_exhaustive()
     }
 }

@@ -50,6 +50,7 @@ impl Settings {
         Ok(mem::replace(&mut *current, config))
     }
 
+    #[inline]
     pub(super) fn when_full(&self) -> WhenFull {
         if self.pauses.load(Ordering::Relaxed) == 0 { WhenFull::Reject } else { WhenFull::Pause }
     }

@@ -49,7 +49,8 @@ where
     type Response<O: Observer> = Res;
     type Error = BoxError;
 
-    #[inline]
+    // Always, so that the observer's words stay in registers; the observers' own `finish` is small.
+    #[inline(always)]
     fn observe<O: Observer>(&self, result: Result<Res, E>, observer: O) -> Result<Res, BoxError> {
         let result = result.map_err(Into::into);
         observer.finish(self.judge(result.as_ref()));
