@@ -1,5 +1,7 @@
 //! What became of a call to another service that brought no answer.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,9 +9,10 @@ use axum::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use serde::Serialize;
+use tonic::{Code, Status};
 use tower::ServiceExt;
 
-use crate::stack::{self, HttpClient};
+use crate::stack::HttpClient;
 
 /// No answer of ours comes near this size.
 const LARGEST_ANSWER: usize = 1024 * 1024;
@@ -26,12 +29,6 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 5] = [Self::CircuitOpen, Self::Overloaded, Self::TimedOut, Self::Unreachable, Self::Failed];
-
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.name() == name)
-    }
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CircuitOpen => "circuit_open",
@@ -65,17 +62,7 @@ impl NoAnswer {
 /// Sends `request` and reads the answer to its end. Whatever the other side answered is `Ok`.
 pub(crate) async fn http(client: &HttpClient, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, NoAnswer> {
     // `oneshot` waits until this very clone is ready, and calls it.
-    let response = client.clone().oneshot(request).await.map_err(|error| {
-        if error.is_connect() {
-            NoAnswer::not_sent(Reason::Unreachable, None)
-        } else {
-            NoAnswer::maybe_done(Reason::Unreachable)
-        }
-    })?;
-    if let Some(ours) = stack::refused(response.extensions()) {
-        return Err(ours);
-    }
-    let (head, body) = response.into_parts();
+    let (head, body) = client.clone().oneshot(request).await?.into_parts();
     match read(body).await {
         Some(bytes) => Ok(Response::from_parts(head, bytes)),
         None => Err(NoAnswer::maybe_done(Reason::Failed)),
@@ -86,6 +73,14 @@ async fn read(body: Body) -> Option<Bytes> {
     Some(Limited::new(body, LARGEST_ANSWER).collect().await.ok()?.to_bytes())
 }
 
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.name())
+    }
+}
+
+impl Error for NoAnswer {}
+
 /// An answer that is no answer: the other side broke, and may have acted before it did.
 pub(crate) fn broken(status: StatusCode) -> NoAnswer {
     NoAnswer::maybe_done(match status {
@@ -95,15 +90,15 @@ pub(crate) fn broken(status: StatusCode) -> NoAnswer {
     })
 }
 
-/// The same for gRPC, where our own refusals come back as a status too.
-pub(crate) fn grpc(status: &tonic::Status) -> NoAnswer {
-    if let Some(ours) = stack::refused_status(status) {
-        return ours;
+/// The same for gRPC, where a call without an answer is a status too.
+pub(crate) fn grpc(status: &Status) -> NoAnswer {
+    if let Some(no_answer) = status.source().and_then(|source| source.downcast_ref::<NoAnswer>()) {
+        return *no_answer;
     }
     NoAnswer::maybe_done(match status.code() {
-        tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => Reason::TimedOut,
-        tonic::Code::ResourceExhausted => Reason::Overloaded,
-        tonic::Code::Unavailable => Reason::Unreachable,
+        Code::DeadlineExceeded | Code::Cancelled => Reason::TimedOut,
+        Code::ResourceExhausted => Reason::Overloaded,
+        Code::Unavailable => Reason::Unreachable,
         _ => Reason::Failed,
     })
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use buttress::bulkhead::BulkheadSnapshot;
 use buttress::circuit_breaker::{CircuitBreaker, CircuitBreakerSnapshot, State};
+use buttress::retry::RetrySnapshot;
+use buttress::standard::Handles;
 use tokio::task::JoinSet;
 
 use crate::audit::{audit, wait_for_rest};
@@ -52,28 +54,37 @@ pub(crate) fn breakers_in_short(system: &System) -> String {
     if others.is_empty() { "all closed".to_owned() } else { others.join(", ") }
 }
 
-/// A line for each breaker and bulkhead.
+/// A line for each breaker, retry and bulkhead.
 pub(crate) fn policies(system: &System) {
     for breaker in breakers(system) {
         let CircuitBreakerSnapshot { name, state, calls, failures, refused, opened, .. } = breaker.snapshot();
-        let state = state.to_string();
+        let (name, state) = (name.as_str(), state.to_string());
         say!(
-            "breaker    {:<20} {state:<9} {failures} of the last {calls} failed, {refused} refused, opened {opened} times",
-            name.as_str()
+            "breaker    {name:<18} {state:<8} {failures} of the last {calls} failed, {refused} refused, opened {opened} times"
         );
     }
-    for bulkhead in system.services().flat_map(|service| &service.watch().bulkheads) {
+    for stack in stacks(system) {
+        let RetrySnapshot { name, retries, recovered, budget_available, .. } = stack.retry.snapshot();
+        let name = name.as_str();
+        say!(
+            "retry      {name:<18} {retries} retries, {recovered} calls recovered, {budget_available} left in the budget"
+        );
+    }
+    let inbound = system.services().flat_map(|service| &service.watch().inbound);
+    for bulkhead in stacks(system).map(|stack| &stack.bulkhead).chain(inbound) {
         let BulkheadSnapshot { limit, in_flight, waiting, rejected, .. } = bulkhead.snapshot();
         let rejected = rejected.full + rejected.queue_full + rejected.wait_expired;
-        say!(
-            "bulkhead   {:<20} {in_flight} of {limit} in use, {waiting} waiting, {rejected} rejected",
-            bulkhead.name().as_str()
-        );
+        let name = bulkhead.name().as_str();
+        say!("bulkhead   {name:<18} {in_flight} of {limit} in use, {waiting} waiting, {rejected} rejected");
     }
 }
 
 fn breakers(system: &System) -> impl Iterator<Item = &CircuitBreaker> {
-    system.services().flat_map(|service| &service.watch().breakers)
+    stacks(system).map(|stack| &stack.circuit_breaker)
+}
+
+fn stacks(system: &System) -> impl Iterator<Item = &Handles> {
+    system.services().flat_map(|service| &service.watch().stacks)
 }
 
 pub(crate) fn millis(time: Duration) -> String {

@@ -1,27 +1,29 @@
 //! The layers around every call, and the only file that names them.
 
+use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Extensions, HeaderValue, Request, Response};
+use axum::http::{Request, Response};
 use buttress::bulkhead::Bulkhead;
-use buttress::circuit_breaker::CircuitBreaker;
 use buttress::protocol::Grpc;
-use buttress::{BulkheadLayer, CircuitBreakerLayer, Deadline, Elapsed, Rejection, TimeoutLayer};
+use buttress::standard::Handles;
+use buttress::{BulkheadLayer, Deadline, Elapsed, Rejection, TimeoutLayer, standard};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tower::ServiceBuilder;
 use tower::layer::util::Stack;
 use tower::util::BoxCloneSyncService;
-use tower::{ServiceBuilder, ServiceExt};
 
 use crate::call::{NoAnswer, Reason};
+use crate::sent::{Count, Judge};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Everything a server does for one request.
@@ -30,11 +32,10 @@ const SERVED_WITHIN: Duration = Duration::from_secs(10);
 const SERVED_AT_ONCE: usize = 64;
 
 /// A client of a REST service, behind its layers.
-pub(crate) type HttpClient = BoxCloneSyncService<Request<Full<Bytes>>, Response<Body>, legacy::Error>;
+pub(crate) type HttpClient = BoxCloneSyncService<Request<Full<Bytes>>, Response<Body>, NoAnswer>;
 
 /// A client of a gRPC service, behind its layers.
-pub(crate) type GrpcClient =
-    BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, tonic::transport::Error>;
+pub(crate) type GrpcClient = BoxCloneSyncService<Request<tonic::body::Body>, Response<tonic::body::Body>, NoAnswer>;
 
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +67,10 @@ impl Patience {
 /// The handles of a service's layers: what they can be asked.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    pub(crate) breakers: Vec<CircuitBreaker>,
-    pub(crate) bulkheads: Vec<Bulkhead>,
+    /// Around its clients.
+    pub(crate) stacks: Vec<Handles>,
+    /// Before its routes.
+    pub(crate) inbound: Vec<Bulkhead>,
 }
 
 /// A client of a REST service whose layers go by `name`.
@@ -78,17 +81,15 @@ pub(crate) fn http(name: &'static str, patience: Patience, watch: &mut Watch) ->
     let client: Client<_, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
 
-    let breaker = CircuitBreakerLayer::http(name);
-    let bulkhead = BulkheadLayer::http(name);
-    watch.breakers.push(breaker.handle());
-    watch.bulkheads.push(bulkhead.handle());
-    let guarded = ServiceBuilder::new()
-        .layer(TimeoutLayer::http(name).within(patience.total()))
-        .layer(breaker)
-        .layer(bulkhead)
-        .layer(TimeoutLayer::http(name).within(patience.attempt()))
-        .service(client);
-    BoxCloneSyncService::new(guarded.map_response(|response| response.map(Body::new)))
+    let layers = standard::http(name)
+        .timeout(|timeout| timeout.within(patience.total()))
+        .attempt_timeout(|timeout| timeout.within(patience.attempt()));
+    watch.stacks.push(layers.handles());
+    let counted = Count::new(client, legacy::Error::is_connect);
+    let guarded = ServiceBuilder::new().layer(layers).service(counted);
+    BoxCloneSyncService::new(Judge::new(guarded, |answer, sent| {
+        judged(answer, sent).map(|answer| answer.map(Body::new))
+    }))
 }
 
 /// A client of the gRPC service at `address` whose layers go by `name`. Connects when first called.
@@ -100,31 +101,27 @@ pub(crate) fn grpc(
     let channel: Channel =
         Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(CONNECT_WITHIN).connect_lazy();
 
-    let breaker = CircuitBreakerLayer::grpc(name);
-    let bulkhead = BulkheadLayer::grpc(name);
-    watch.breakers.push(breaker.handle());
-    watch.bulkheads.push(bulkhead.handle());
-    let guarded = ServiceBuilder::new()
-        .map_response(|response| keep_refusal(response).map(tonic::body::Body::new))
-        .layer(TimeoutLayer::grpc(name).within(Patience::Usual.total()))
-        .layer(breaker)
-        .layer(bulkhead)
-        .layer(TimeoutLayer::grpc(name).within(Patience::Usual.attempt()))
-        .service(channel);
-    Ok(BoxCloneSyncService::new(guarded))
+    let layers = standard::grpc(name)
+        .timeout(|timeout| timeout.within(Patience::Usual.total()))
+        .attempt_timeout(|timeout| timeout.within(Patience::Usual.attempt()));
+    watch.stacks.push(layers.handles());
+    let counted = Count::new(channel, is_refused);
+    let guarded = ServiceBuilder::new().layer(layers).service(counted);
+    let open = |answer: Response<_>| answer.map(tonic::body::Body::new);
+    Ok(BoxCloneSyncService::new(Judge::new(guarded, move |answer, sent| judged(answer, sent).map(open))))
 }
 
 /// Protects a server from more than it can do, and from working for who has gone.
 pub(crate) fn inbound(name: &'static str, router: Router, watch: &mut Watch) -> Router {
     let bulkhead = BulkheadLayer::http(name).max_concurrent(SERVED_AT_ONCE);
-    watch.bulkheads.push(bulkhead.handle());
+    watch.inbound.push(bulkhead.handle());
     router.layer(bulkhead).layer(TimeoutLayer::http(name).within(SERVED_WITHIN))
 }
 
 /// The same for a gRPC server.
 pub(crate) fn inbound_grpc(name: &'static str, watch: &mut Watch) -> Stack<BulkheadLayer<Grpc>, TimeoutLayer<Grpc>> {
     let bulkhead = BulkheadLayer::grpc(name).max_concurrent(SERVED_AT_ONCE);
-    watch.bulkheads.push(bulkhead.handle());
+    watch.inbound.push(bulkhead.handle());
     Stack::new(bulkhead, TimeoutLayer::grpc(name).within(SERVED_WITHIN))
 }
 
@@ -146,12 +143,31 @@ impl Due {
     }
 }
 
-/// Whether a response is one of our own layers' and not the other side's.
-pub(crate) fn refused(extensions: &Extensions) -> Option<NoAnswer> {
-    if let Some(rejection) = extensions.get::<Rejection>() {
-        return Some(NoAnswer::not_sent(reason(rejection), rejection.retry_after()));
+/// The other side's answer; or, when there is none or it is one of our own layers', that there is none.
+fn judged<B, E>(answer: Result<Response<B>, E>, sent: bool) -> Result<Response<B>, NoAnswer> {
+    let no_answer = |reason| NoAnswer { reason, maybe_done: sent, retry_after: None };
+    let answer = answer.map_err(|_| no_answer(Reason::Unreachable))?;
+    if let Some(rejection) = answer.extensions().get::<Rejection>() {
+        return Err(NoAnswer { retry_after: rejection.retry_after(), ..no_answer(reason(rejection)) });
     }
-    extensions.get::<Elapsed>().map(|_| NoAnswer::maybe_done(Reason::TimedOut))
+    if answer.extensions().get::<Elapsed>().is_some() {
+        return Err(no_answer(Reason::TimedOut));
+    }
+    Ok(answer)
+}
+
+/// From a client that can't even be made ready.
+impl From<legacy::Error> for NoAnswer {
+    fn from(_: legacy::Error) -> Self {
+        Self::not_sent(Reason::Unreachable, None)
+    }
+}
+
+/// From a channel that can't even be made ready.
+impl From<tonic::transport::Error> for NoAnswer {
+    fn from(_: tonic::transport::Error) -> Self {
+        Self::not_sent(Reason::Unreachable, None)
+    }
 }
 
 fn reason(rejection: &Rejection) -> Reason {
@@ -162,23 +178,14 @@ fn reason(rejection: &Rejection) -> Reason {
     }
 }
 
-/// Where a refusal of ours goes in gRPC: tonic makes a `Status` of the response's headers, and drops its extensions.
-const REFUSED: &str = "x-refused-by-us";
-
-/// Notes a refusal where the `Status` will have it; what the other side put there is taken out.
-fn keep_refusal<B>(mut response: Response<B>) -> Response<B> {
-    response.headers_mut().remove(REFUSED);
-    if let Some(rejection) = response.extensions().get::<Rejection>() {
-        let reason = HeaderValue::from_static(reason(rejection).name());
-        response.headers_mut().insert(REFUSED, reason);
+/// Nobody listens there, so nothing was sent. tonic hides this deep in the error's sources.
+fn is_refused(error: &tonic::transport::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
     }
-    response
-}
-
-/// The same as [`refused`] for a gRPC status.
-pub(crate) fn refused_status(status: &Status) -> Option<NoAnswer> {
-    let reason = Reason::named(status.metadata().get(REFUSED)?.to_str().ok()?)?;
-    let pushback = status.metadata().get("grpc-retry-pushback-ms");
-    let millis = pushback.and_then(|value| value.to_str().ok()?.parse().ok());
-    Some(NoAnswer::not_sent(reason, millis.map(Duration::from_millis)))
+    false
 }

@@ -119,5 +119,11 @@ fn key(headers: &HeaderMap, basket: &Basket) -> Result<Option<Key>, Problem> {
 }
 
 fn respond(kept: Answer) -> Response {
-    answer(kept.status, kept.body)
+    let mut response = answer(kept.status, kept.body);
+    if kept.status.is_server_error() {
+        // The order is decided, and asking again with its key gets this same answer. HTTP has no header for
+        // "don't retry"; this is the one that retries know.
+        response.headers_mut().insert("x-envoy-overloaded", HeaderValue::from_static("true"));
+    }
+    response
 }

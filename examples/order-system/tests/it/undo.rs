@@ -1,11 +1,12 @@
 //! Undoing when it isn't easy: the other side is gone, silent, or fails at that too.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::routing::{delete, post};
 use order_system::payments::Faults;
 use order_system::{DataDir, audit, inventory, orders, payments};
@@ -19,9 +20,11 @@ use crate::support::{Customer, Shop, basket, eventually, is_problem, listener, n
 #[derive(Default)]
 struct Bank {
     charges: AtomicUsize,
+    charged: Mutex<HashSet<String>>,
     refunds: Mutex<Vec<String>>,
     refunds_that_fail: AtomicUsize,
     charge_status: Option<StatusCode>,
+    unavailable_at_first: AtomicUsize,
     /// A charge says that it is there, and waits until it may go on.
     arrived: Notify,
     go_on: Notify,
@@ -41,8 +44,12 @@ impl Bank {
     }
 }
 
-async fn charge(State(bank): State<Arc<Bank>>) -> StatusCode {
+async fn charge(State(bank): State<Arc<Bank>>, headers: HeaderMap) -> StatusCode {
     bank.charges.fetch_add(1, Ordering::SeqCst);
+    bank.charged.lock().unwrap().insert(headers["idempotency-key"].to_str().unwrap().to_owned());
+    if take_one(&bank.unavailable_at_first) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     match bank.charge_status {
         Some(status) => status,
         None => {
@@ -53,9 +60,12 @@ async fn charge(State(bank): State<Arc<Bank>>) -> StatusCode {
     }
 }
 
+fn take_one(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
 async fn refund(State(bank): State<Arc<Bank>>, Path(order): Path<String>) -> StatusCode {
-    let failed = bank.refunds_that_fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-    if failed.is_ok() {
+    if take_one(&bank.refunds_that_fail) {
         return StatusCode::INTERNAL_SERVER_ERROR;
     }
     bank.refunds.lock().unwrap().push(order);
@@ -96,6 +106,7 @@ async fn what_was_never_sent_needs_no_refund() {
     let refused = shop.customer.order("ada", &[("chisel-25", 1)]).await;
     is_problem(&refused, 503, "payments-unavailable");
     assert_eq!(refused.text("/reason"), "unreachable");
+    assert_eq!(refused.header("idempotency-replayed"), None, "the gateway asked again for an order that is decided");
     assert_eq!(refused.body["undone"], json!(["reservation"]));
     assert_eq!(refused.body["being_undone"], json!([]));
     assert_eq!(owed(&shop.data).await, 0);
@@ -130,6 +141,52 @@ async fn a_customer_who_was_told_that_it_took_too_long_is_not_charged_later() {
     shop.close().await;
 }
 
+/// A refusal of the last attempt says nothing of the attempts before it.
+#[tokio::test]
+async fn who_was_charged_is_refunded_though_the_next_attempt_was_refused() {
+    let bank = Bank { charge_status: Some(StatusCode::SERVICE_UNAVAILABLE), ..Bank::default() };
+    let (bank, address) = bank.serve().await;
+    let shop = Shop::with_payments_at(address).await;
+    let customer = Customer::at(shop.orders.as_ref().unwrap().address());
+    let order = basket("ada", &[("chisel-25", 1)]);
+    // The breaker opens in the midst of the attempts for one order, and that one hears of the circuit.
+    let refused = eventually(async || {
+        let refused = customer.post("/v1/orders", &order).await;
+        (refused.text("/reason") == "circuit_open").then_some(refused)
+    });
+    let refused = refused.await;
+    assert!(bank.charged.lock().unwrap().contains(refused.text("/order_id")), "the breaker opened between two orders");
+    assert_eq!(refused.body["undone"], json!(["payment", "reservation"]));
+    let refunded: HashSet<_> = bank.refunds.lock().unwrap().iter().cloned().collect();
+    assert_eq!(refunded, *bank.charged.lock().unwrap());
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_bank_that_is_unavailable_for_a_moment_is_asked_again() {
+    let bank =
+        Bank { charge_status: Some(StatusCode::CREATED), unavailable_at_first: AtomicUsize::new(2), ..Bank::default() };
+    let (bank, address) = bank.serve().await;
+    let shop = Shop::with_payments_at(address).await;
+    let placed = shop.customer.order("ada", &[("chisel-25", 1)]).await;
+    assert_eq!((placed.status.as_u16(), placed.text("/state")), (201, "confirmed"));
+    assert_eq!(bank.charges.load(Ordering::SeqCst), 3);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn without_inventory_nothing_is_held_nor_charged() {
+    let mut shop = Shop::open().await;
+    shop.inventory.take().unwrap().stop().await;
+    let refused = shop.customer.order("ada", &[("chisel-25", 1)]).await;
+    is_problem(&refused, 503, "inventory-unavailable");
+    assert_eq!(refused.text("/reason"), "unreachable");
+    assert_eq!(refused.body["undone"], json!([]));
+    assert_eq!(refused.body["being_undone"], json!([]));
+    assert_eq!(owed(&shop.data).await, 0);
+    shop.close().await;
+}
+
 /// Behind an open circuit nothing is sent, so there is nothing to refund.
 #[tokio::test]
 async fn what_the_breaker_refused_needs_no_refund() {
@@ -144,6 +201,7 @@ async fn what_the_breaker_refused_needs_no_refund() {
         (refused.text("/reason") == "circuit_open").then_some(refused)
     });
     let refused = refused.await;
+    assert!(!bank.charged.lock().unwrap().contains(refused.text("/order_id")));
     let sent = bank.charges.load(Ordering::SeqCst);
     is_problem(&refused, 503, "payments-unavailable");
     assert_eq!(refused.body["undone"], json!(["reservation"]));
