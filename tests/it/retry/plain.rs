@@ -197,6 +197,9 @@ async fn dropped_at_any_point_it_leaves_nothing_behind() {
             }
         }
         drop(call);
+        // Only the attempt that was made is paid for.
+        let left = if dropped_after == 4 { 9 } else { 10 };
+        assert_eq!((limit.available_permits(), budget.available()), (1, left), "{dropped_after}");
         while handle.poll_request().is_ready() {}
         tokio::time::advance(Duration::from_secs(10)).await;
     }
