@@ -92,14 +92,12 @@ pub struct StandardConfig {
 
 impl Default for StandardConfig {
     fn default() -> Self {
-        let mut attempt_timeout = TimeoutConfig::default();
-        attempt_timeout.within = Duration::from_secs(2);
         Self {
             timeout: TimeoutConfig::default(),
             retry: RetryConfig::default(),
             circuit_breaker: CircuitBreakerConfig::default(),
             bulkhead: BulkheadConfig::default(),
-            attempt_timeout,
+            attempt_timeout: TimeoutConfig { within: Duration::from_secs(2) },
         }
     }
 }

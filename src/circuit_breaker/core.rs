@@ -36,6 +36,8 @@ pub(super) struct Core {
     rules: Rules,
     /// Failures in a row, of a generation.
     row: AtomicU64,
+    /// Why the last failure failed, for people to read.
+    last: Mutex<Cause>,
     machine: Mutex<Machine>,
 }
 
@@ -89,6 +91,7 @@ impl Core {
                 consecutive_failures: AtomicU32::new(0),
             },
             row: AtomicU64::new(0),
+            last: Mutex::new(Cause::Unknown),
             machine: Mutex::new(Machine::new(config.clone())),
         };
         core.reconfigure(config)?;
@@ -237,12 +240,14 @@ impl Core {
         now: &impl Fn() -> Instant,
     ) -> Option<(ChangeReason, Option<Duration>)> {
         let fault = outcome.fault();
+        if let Some(fault) = fault {
+            *lock(&self.last) = fault.cause;
+        }
         let record = Record { failed: fault.is_some(), slow };
         let window = self.window(status)?;
         let tally = window.record(status.generation(), record, || self.elapsed(now()))?;
         let row = self.count_row(status.generation(), outcome)?;
-        let last = fault.map_or(Cause::Slow, |fault| fault.cause);
-        let reason = self.rules.verdict(tally, row, window.size(), last)?;
+        let reason = self.rules.verdict(tally, row, window.size(), || *lock(&self.last))?;
         Some((reason, fault.and_then(|fault| fault.retry_after)))
     }
 
@@ -428,11 +433,11 @@ impl Rules {
     }
 
     /// Why it is time to open, if it is.
-    fn verdict(&self, tally: Tally, row: u32, size: Option<u32>, last: Cause) -> Option<ChangeReason> {
+    fn verdict(&self, tally: Tally, row: u32, size: Option<u32>, last: impl Fn() -> Cause) -> Option<ChangeReason> {
         let Tally { calls, failures, slow } = tally;
         let limit = self.consecutive_failures.load(Ordering::Relaxed);
         if limit != 0 && row >= limit {
-            return Some(ChangeReason::ConsecutiveFailures { failures: row, last });
+            return Some(ChangeReason::ConsecutiveFailures { failures: row, last: last() });
         }
         if failures == 0 && slow == 0 {
             return None;
@@ -447,7 +452,7 @@ impl Rules {
             rate > 0.0 && part as f64 / calls as f64 >= rate
         };
         if exceeds(failures, &self.failure_rate) {
-            Some(ChangeReason::FailureRate { failures, calls, last })
+            Some(ChangeReason::FailureRate { failures, calls, last: last() })
         } else if exceeds(slow, &self.slow_rate) {
             Some(ChangeReason::SlowCalls { slow, calls })
         } else {

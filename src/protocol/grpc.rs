@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// gRPC services: a tonic channel, a tonic server.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Grpc<C = ServerFaults> {
     classify: C,
 }
@@ -36,6 +36,13 @@ pub struct ServerFaults;
 pub trait ClassifyStatus {
     /// How the exchange ended. `trailers` are the head's where the answer consists of nothing else.
     fn classify(&self, code: Code, trailers: &HeaderMap) -> Outcome;
+}
+
+/// Not for every judge, so that `Grpc::default()` needs no type spelt out.
+impl Default for Grpc {
+    fn default() -> Self {
+        Self::new(ServerFaults)
+    }
 }
 
 impl<C> Grpc<C> {

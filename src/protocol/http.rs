@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// HTTP services: an axum router, a hyper client.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Http<C = ServerErrors> {
     classify: C,
 }
@@ -37,6 +37,13 @@ pub struct ServerErrors;
 pub trait ClassifyHead {
     /// How the exchange ends if the body does not break off.
     fn classify(&self, status: StatusCode, headers: &HeaderMap) -> Outcome;
+}
+
+/// Not for every judge, so that `Http::default()` needs no type spelt out.
+impl Default for Http {
+    fn default() -> Self {
+        Self::new(ServerErrors)
+    }
 }
 
 impl<C> Http<C> {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Any service: the exchange ends with its `Result`, and a refusal is an error.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Plain<C = Errors> {
     classify: C,
 }
@@ -21,6 +21,13 @@ pub struct Errors;
 pub trait ClassifyResult<Res> {
     /// How the exchange ended. Not asked about a [`Rejection`], which says nothing of the service.
     fn classify(&self, result: Result<&Res, &BoxError>) -> Outcome;
+}
+
+/// Not for every judge, so that `Plain::default()` needs no type spelt out.
+impl Default for Plain {
+    fn default() -> Self {
+        Self::new(Errors)
+    }
 }
 
 impl<C> Plain<C> {

@@ -28,6 +28,8 @@ pub(super) struct Course {
     nested: u32,
     delays: Option<Delays>,
     last: Option<Cost>,
+    /// An attempt may have been carried out.
+    maybe_sent: bool,
 }
 
 /// An attempt that failed, and may be worth another.
@@ -66,7 +68,7 @@ pub(super) struct Tokens {
 
 impl Course {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { scope: Some(Scope::new(settings)), retries: 0, nested: 0, delays: None, last: None }
+        Self { scope: Some(Scope::new(settings)), retries: 0, nested: 0, delays: None, last: None, maybe_sent: false }
     }
 
     pub(super) fn settings(&self) -> &Arc<Settings> {
@@ -162,8 +164,14 @@ impl Course {
     }
 
     /// An attempt failed in a way that may be retried, or that the server forbids to.
-    pub(super) fn failed(&self) {
+    pub(super) fn failed(&mut self, sent: bool) {
+        self.maybe_sent |= sent;
         self.settings().budget.failed();
+    }
+
+    /// Whether an attempt that has failed may have been carried out.
+    pub(super) fn maybe_sent(&self) -> bool {
+        self.maybe_sent
     }
 
     /// The call succeeded. Its retries don't count any more for the layers above: it is not because of them that

@@ -162,14 +162,14 @@ impl<S, P, R, K> Call<S, P, R, K> {
         self.later.as_ref().is_some_and(|later| is_safe(&later.kept)) && self.course.attempts_left().is_ok()
     }
 
-    fn next<Req>(&mut self, answer: Result<P::Response, P::Error>) -> Next<Req, Result<P::Response, P::Error>>
+    fn next<Req>(&mut self, mut answer: Result<P::Response, P::Error>) -> Next<Req, Result<P::Response, P::Error>>
     where
         S: Service<Req>,
         P: Repeat<Req, S::Response, S::Error, R, Kept = K>,
     {
         let given_up = match self.protocol.judge(&self.rules, &answer) {
             Verdict::Failed(failure) => {
-                self.course.failed();
+                self.course.failed(failure.sent);
                 match self.again(failure) {
                     // The answer is dropped before the wait.
                     Ok((wait, request, tokens)) => return Next::Again { wait, request, tokens },
@@ -178,7 +178,9 @@ impl<S, P, R, K> Call<S, P, R, K> {
             }
             Verdict::Refused { by_server } => {
                 if by_server {
-                    self.course.failed();
+                    self.course.failed(true);
+                } else if self.course.maybe_sent() {
+                    answer = self.protocol.sent_before(answer);
                 }
                 Some(GaveUp::Refused)
             }

@@ -43,7 +43,7 @@ impl Retry {
     ///
     /// # Errors
     ///
-    /// The last attempt's.
+    /// The last attempt's, which tells of that attempt only: one that was refused unsent may follow one that was not.
     ///
     /// # Cancel safety
     ///
@@ -74,7 +74,7 @@ impl Retry {
             let why = if cause::view(&error).and_then(Rejection::find_in).is_some() {
                 GaveUp::Refused
             } else if helps(&error) {
-                course.failed();
+                course.failed(true);
                 match course.admit(Failure { cost: Cost::Transient, ask: None, sent: true }, None) {
                     Ok(pass) => {
                         sleep(pass.wait).await;

@@ -196,7 +196,7 @@ fn can_be_shown() {
     let _permit = layer.handle().try_acquire().unwrap();
     let expected = r#"BulkheadLayer(Bulkhead { name: "orders", limit: 2, in_flight: 1, waiting: 0, .. })"#;
     assert_eq!(format!("{layer:?}"), expected);
-    assert!(format!("{:?}", layer.layer(Gate::shut())).contains("turn: Idle"));
+    assert!(format!("{:?}", layer.layer(Gate::shut())).contains("place: None"));
 }
 
 #[test]

@@ -201,6 +201,19 @@ async fn after_ten_thousand_successes_fifty_failures_open_a_window_of_a_hundred(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_success_that_completes_the_evidence_opens_it_and_the_last_failure_is_told() {
+    let layer = CircuitBreakerLayer::new("lookup").minimum_calls(3);
+    let breaker = layer.handle();
+    let mut changes = breaker.subscribe();
+    for _ in 0..2 {
+        breaker.try_acquire().unwrap().record(Outcome::failure(Cause::TimedOut), Duration::ZERO);
+    }
+    breaker.try_acquire().unwrap().success();
+    let reason = changes.next().await.unwrap().reason;
+    assert_eq!(reason, ChangeReason::FailureRate { failures: 2, calls: 3, last: Cause::TimedOut });
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_calls_open_it() {
     let (mut service, mut handle, breaker) =
         breaker(|layer| layer.slow_calls(Duration::from_secs(1), 1.0).minimum_calls(2));

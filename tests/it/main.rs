@@ -7,5 +7,6 @@ mod contract;
 mod examples;
 mod protocol;
 mod retry;
+mod standard;
 mod support;
 mod timeout;

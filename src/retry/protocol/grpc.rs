@@ -8,7 +8,11 @@ use std::{
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 
-use super::{OVERLOADED, Repeat, Unsaid, Verdict, http::KeptRequest, was_not_sent};
+use super::{
+    OVERLOADED, Repeat, Unsaid, Verdict,
+    http::{KeptRequest, without_rejection},
+    was_not_sent,
+};
 use crate::{
     budget::Cost,
     deadline::{Deadline, Elapsed},
@@ -103,6 +107,10 @@ where
                 verdict => verdict,
             },
         }
+    }
+
+    fn sent_before(&self, refused: Result<Self::Response, E>) -> Result<Self::Response, E> {
+        refused.map(without_rejection)
     }
 
     fn is_safe(&self, rules: &R, kept: &KeptRequest<B>) -> Result<bool, Unsaid> {

@@ -111,9 +111,18 @@ where
         if status.is_server_error() { Verdict::Final } else { Verdict::Success }
     }
 
+    fn sent_before(&self, refused: Result<Response<ResBody>, E>) -> Result<Response<ResBody>, E> {
+        refused.map(without_rejection)
+    }
+
     fn is_safe(&self, rules: &R, kept: &KeptRequest<B>) -> Result<bool, Unsaid> {
         Ok(rules.is_safe(&kept.head))
     }
+}
+
+pub(super) fn without_rejection<B>(mut response: Response<B>) -> Response<B> {
+    response.extensions_mut().remove::<Rejection>();
+    response
 }
 
 /// Of an error of which nothing is known, nothing says that the request wasn't sent.

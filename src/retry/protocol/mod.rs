@@ -59,6 +59,14 @@ pub trait Repeat<Req, Res, E, R>: sealed::Sealed {
     /// What the answer says.
     fn judge(&self, rules: &R, answer: &Result<Self::Response, Self::Error>) -> Verdict;
 
+    /// The answer of an attempt that was refused unsent, after one that may have been carried out: a
+    /// [`Rejection`](crate::Rejection) would say that nothing was sent, so it must not be found any more.
+    ///
+    /// # Errors
+    ///
+    /// Where a refusal is an error, one that says both.
+    fn sent_before(&self, refused: Result<Self::Response, Self::Error>) -> Result<Self::Response, Self::Error>;
+
     /// Whether the request may be carried out twice; `Err` if nobody has said so.
     ///
     /// # Errors

@@ -1,6 +1,10 @@
 //! Plain services: the request is cloned.
 
-use std::task::{Context, Poll};
+use std::{
+    error::Error,
+    fmt,
+    task::{Context, Poll},
+};
 
 use super::{Repeat, Unsaid, Verdict};
 use crate::{
@@ -61,7 +65,27 @@ where
         }
     }
 
+    fn sent_before(&self, refused: Result<Res, BoxError>) -> Result<Res, BoxError> {
+        refused.map_err(|error| match Rejection::find(&error) {
+            Some(rejection) => RefusedLater(rejection.clone()).into(),
+            None => error,
+        })
+    }
+
     fn is_safe(&self, rules: &R, kept: &Req) -> Result<bool, Unsaid> {
         if rules.is_unsaid() { Err(Unsaid) } else { Ok(rules.is_safe(kept)) }
     }
 }
+
+/// An attempt was refused, but one before it may have been carried out. The rejection is no source of it, for it would
+/// say that nothing was sent.
+#[derive(Debug)]
+struct RefusedLater(Rejection);
+
+impl fmt::Display for RefusedLater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; an earlier attempt may have been carried out", self.0)
+    }
+}
+
+impl Error for RefusedLater {}
