@@ -41,14 +41,15 @@ pin_project! {
 }
 
 pin_project! {
+    // The sleeps are boxed, for they are rare, and large beside the future of a call that succeeds at once.
     #[project = StepProj]
     enum Step<F, Req, A> {
         // An attempt is under way.
         Calling { #[pin] attempt: F },
         // The head of its answer doesn't tell how it ended; the first frame may.
-        Peeking { answer: Option<A>, #[pin] patience: Sleep },
+        Peeking { answer: Option<A>, patience: Pin<Box<Sleep>> },
         // It failed, and its answer is dropped, so that the permits below are free. The request is ready.
-        Waiting { #[pin] sleep: Sleep, request: Option<Req>, tokens: Option<Tokens> },
+        Waiting { sleep: Pin<Box<Sleep>>, request: Option<Req>, tokens: Option<Tokens> },
         // The inner service is being made ready.
         Readying { request: Option<Req>, tokens: Option<Tokens> },
     }
@@ -99,6 +100,7 @@ where
 {
     type Output = Result<P::Response, P::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let call = this.call;
@@ -108,7 +110,7 @@ where
                     let result = ready!(call.course.run(|| attempt.poll(cx)));
                     let mut answer = call.protocol.answer(result);
                     if call.protocol.poll_verdict(&mut answer, cx).is_pending() && call.may_try_again() {
-                        let patience = sleep(FIRST_FRAME_WITHIN);
+                        let patience = Box::pin(sleep(FIRST_FRAME_WITHIN));
                         this.step.set(Step::Peeking { answer: Some(answer), patience });
                         continue;
                     }
@@ -117,12 +119,12 @@ where
                 StepProj::Peeking { answer, patience } => {
                     let looked_at = answer.as_mut().expect("polled after it was ready");
                     if call.protocol.poll_verdict(looked_at, cx).is_pending() {
-                        ready!(patience.poll(cx));
+                        ready!(patience.as_mut().poll(cx));
                     }
                     call.next(answer.take().expect("polled after it was ready"))
                 }
                 StepProj::Waiting { sleep, request, tokens } => {
-                    ready!(sleep.poll(cx));
+                    ready!(sleep.as_mut().poll(cx));
                     let (request, tokens) = (request.take(), tokens.take());
                     this.step.set(Step::Readying { request, tokens });
                     continue;
@@ -143,9 +145,11 @@ where
             };
             match next {
                 Next::HandOn(answer) => return Poll::Ready(answer),
-                Next::Again { wait, request, tokens } => {
-                    this.step.set(Step::Waiting { sleep: sleep(wait), request: Some(request), tokens: Some(tokens) })
-                }
+                Next::Again { wait, request, tokens } => this.step.set(Step::Waiting {
+                    sleep: Box::pin(sleep(wait)),
+                    request: Some(request),
+                    tokens: Some(tokens),
+                }),
             }
         }
     }

@@ -169,6 +169,7 @@ impl Retry {
     }
 
     /// The same settings if they are current, or the current ones.
+    #[inline]
     pub(super) fn refresh(&self, settings: &mut Arc<Settings>) {
         // Relaxed: the settings themselves are behind the lock. A change seen a call later is a change in time.
         if settings.version != self.shared.version.load(Ordering::Relaxed) {

@@ -30,26 +30,28 @@ impl Scope {
 /// Runs `f`, which polls what is below, with `own` as the current scope, unless it runs within one already.
 ///
 /// The scope is moved there and back: no reference is counted, and nothing is allocated.
+#[inline]
 pub(super) fn run<R>(own: &mut Option<Scope>, f: impl FnOnce() -> R) -> R {
-    struct Back<'a>(&'a mut Option<Scope>);
+    struct Back<'a> {
+        own: &'a mut Option<Scope>,
+        current: &'a RefCell<Option<Scope>>,
+    }
 
     impl Drop for Back<'_> {
+        #[inline]
         fn drop(&mut self) {
-            *self.0 = CURRENT.take();
+            *self.own = self.current.take();
         }
     }
 
-    if is_nested() {
-        return f();
-    }
-    CURRENT.set(own.take());
-    let _back = Back(own);
-    f()
-}
-
-/// Whether a retry layer above is polling.
-pub(super) fn is_nested() -> bool {
-    CURRENT.with_borrow(Option::is_some)
+    CURRENT.with(|current| {
+        if current.borrow().is_some() {
+            return f();
+        }
+        current.replace(own.take());
+        let _back = Back { own, current };
+        f()
+    })
 }
 
 /// Whether the retry layer above takes its retries from the same budget.

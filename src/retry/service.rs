@@ -48,10 +48,12 @@ where
     type Error = P::Error;
     type Future = ResponseFuture<S, P, R, Req>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), P::Error>> {
         self.inner.poll_ready(cx).map_err(|error| self.protocol.error(error))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         self.retry.refresh(&mut self.settings);
         let settings = &self.settings;

@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stale_header_does_not_outlive_the_extension_beside_it() {
-        let (grpc, now) = (Grpc::<()>::default(), Instant::now());
+        let (grpc, now) = (Grpc::new(()), Instant::now());
         let mut request = Request::new(());
         grpc.carry(&mut request, Deadline::after_at(Duration::from_millis(200), now), now);
         assert_eq!(request.headers()[GRPC_TIMEOUT], "200000u");
@@ -110,10 +110,10 @@ mod tests {
         let mut request = Request::new(());
         request.headers_mut().insert(GRPC_TIMEOUT, HeaderValue::from_static("123456789n"));
         request.headers_mut().insert(REQUEST_TIMEOUT_MS, HeaderValue::from_static("30"));
-        assert_eq!(Grpc::<()>::default().inherited(&request, now, &name), None);
-        let inherited = Http::<()>::default().inherited(&request, now, &name);
+        assert_eq!(Grpc::new(()).inherited(&request, now, &name), None);
+        let inherited = Http::new(()).inherited(&request, now, &name);
         assert_eq!(inherited, Some(Deadline::at(now + Duration::from_millis(30))));
-        assert_eq!(Plain::<()>::default().inherited(&request, now, &name), None);
+        assert_eq!(Plain::new(()).inherited(&request, now, &name), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -124,7 +124,7 @@ mod tests {
         request.headers_mut().insert(REQUEST_TIMEOUT_MS, HeaderValue::from_static("99999999999999999999"));
         let a_year = Some(Duration::from_secs(366 * 24 * 60 * 60));
         let remaining = |deadline: Option<Deadline>| deadline.map(|deadline| deadline.remaining(now));
-        assert_eq!(remaining(Grpc::<()>::default().inherited(&request, now, &name)), a_year);
-        assert_eq!(remaining(Http::<()>::default().inherited(&request, now, &name)), a_year);
+        assert_eq!(remaining(Grpc::new(()).inherited(&request, now, &name)), a_year);
+        assert_eq!(remaining(Http::new(()).inherited(&request, now, &name)), a_year);
     }
 }

@@ -42,6 +42,7 @@ where
     type Kept = KeptRequest<B>;
     type Response = Response<PeekedBody<ResBody>>;
     type Error = E;
+    const PEEKS: bool = true;
 
     fn keep(&self, request: Request<B>, limit: &Limit) -> (Request<B>, Option<KeptRequest<B>>) {
         KeptRequest::keep(request, limit)

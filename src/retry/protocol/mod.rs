@@ -29,6 +29,8 @@ pub trait Repeat<Req, Res, E, R>: sealed::Sealed {
     type Response;
     /// The error of the layer.
     type Error;
+    /// Whether an answer's head may leave open how the attempt ended.
+    const PEEKS: bool = false;
 
     /// The request to be sent now, and what it takes to send it again; `None` if it is clear that it can't be.
     fn keep(&self, request: Req, limit: &Limit) -> (Req, Option<Self::Kept>);
