@@ -128,7 +128,7 @@ impl StandardConfig {
     }
 }
 
-/// The five policies as one layer. Made by [`new`], [`http`] or [`grpc`].
+/// The five policies as one layer. Made by [`new()`], [`http()`] or [`grpc()`].
 #[derive(Debug, Clone)]
 pub struct StandardLayer<P = Plain, R = Stock> {
     timeout: TimeoutLayer<P>,

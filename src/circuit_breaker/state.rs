@@ -8,7 +8,10 @@ use super::{
     config::CircuitBreakerConfig,
     event::{Change, ChangeReason, State},
 };
-use crate::outcome::{Cause, Outcome};
+use crate::{
+    backoff::{Backoff, Jitter},
+    outcome::{Cause, Outcome},
+};
 
 /// The states of a breaker and the ways between them. What is Closed is counted outside, where it needs no lock.
 ///
@@ -270,9 +273,8 @@ impl Machine {
 
     fn open(&mut self, reason: ChangeReason, retry_after: Option<Duration>, now: Instant, random: f64) -> Change {
         let at_most = self.config.open_at_most.max(self.config.open_for);
-        let doubled = 1_u32.checked_shl(self.failed_episodes).unwrap_or(u32::MAX);
-        let grown = self.config.open_for.saturating_mul(doubled).min(at_most);
-        let jittered = grown / 2 + (grown / 2).mul_f64(random);
+        let backoff = Backoff::exponential(self.config.open_for).at_most(at_most).jitter(Jitter::Equal);
+        let jittered = backoff.delay(self.failed_episodes, None, random);
         let open_for = jittered.max(retry_after.unwrap_or_default()).min(at_most);
         let mut change = self.enter(Phase::Open { until: now + open_for }, reason);
         change.open_for = Some(open_for);
