@@ -10,7 +10,6 @@
 mod harness;
 
 use std::{
-    convert::Infallible,
     future::{Ready, ready},
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -165,10 +164,10 @@ struct Noop;
 
 impl Service<u64> for Noop {
     type Response = u64;
-    type Error = Infallible;
-    type Future = Ready<Result<u64, Infallible>>;
+    type Error = BoxError;
+    type Future = Ready<Result<u64, BoxError>>;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 

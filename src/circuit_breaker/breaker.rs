@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     config::CircuitBreakerConfig,
     core::{Core, Ticket},
-    event::{Change, Changes, State},
+    event::{self, Change, Changes, State},
     permit::Permit,
     state::Refused,
 };
@@ -140,6 +140,12 @@ impl CircuitBreaker {
     ///
     /// [`window`]: CircuitBreakerConfig::window
     pub fn reconfigure(&self, config: CircuitBreakerConfig) -> Result<(), InvalidConfig> {
+        self.apply(config.clone())?;
+        event::reconfigured(self.name(), &config);
+        Ok(())
+    }
+
+    pub(super) fn apply(&self, config: CircuitBreakerConfig) -> Result<(), InvalidConfig> {
         self.shared.core.reconfigure(config)?;
         self.shared.changed.notify_waiters();
         Ok(())
@@ -285,9 +291,9 @@ impl CircuitBreaker {
     #[cold]
     pub(super) fn refuse(&self, refused: &Refused) -> Rejection {
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        let name = &self.shared.name;
-        tracing::debug!(policy = super::POLICY, %name, retry_after = ?refused.retry_after, "call refused: circuit open");
-        Rejection::new(super::POLICY, name.clone(), Reason::CircuitOpen).with_retry_after(refused.retry_after)
+        event::refused(self.name(), self.state(), refused.retry_after);
+        let rejection = Rejection::new(super::POLICY, self.name().clone(), Reason::CircuitOpen);
+        rejection.with_retry_after(refused.retry_after)
     }
 }
 
@@ -339,7 +345,7 @@ impl Shared {
         if change.to == State::Open {
             self.opened.fetch_add(1, Ordering::Relaxed);
         }
-        change.trace(&self.name);
+        event::changed(&self.name, &change);
         self.changed.notify_waiters();
         // Nobody need be subscribed.
         let _ = self.changes.send(change);

@@ -4,7 +4,8 @@ use std::{fmt, time::Duration};
 
 use tokio::sync::broadcast;
 
-use crate::{name::Name, outcome::Cause};
+use super::config::CircuitBreakerConfig;
+use crate::{name::Name, outcome::Cause, rejection::Reason};
 
 /// The state of a circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,16 +140,21 @@ impl fmt::Display for Change {
     }
 }
 
-impl Change {
-    pub(crate) fn trace(&self, name: &Name) {
-        let Self { from, to, .. } = self;
-        match to {
-            State::Open | State::ForcedOpen => {
-                tracing::warn!(policy = super::POLICY, %name, from = from.as_str(), to = to.as_str(), "{self}");
-            }
-            _ => tracing::info!(policy = super::POLICY, %name, from = from.as_str(), to = to.as_str(), "{self}"),
-        }
+pub(super) fn changed(name: &Name, change: &Change) {
+    let (policy, name, from, to) = (super::POLICY, name.as_str(), change.from.as_str(), change.to.as_str());
+    match change.to {
+        State::Open | State::ForcedOpen => tracing::warn!(policy, name, from, to, "{change}"),
+        _ => tracing::info!(policy, name, from, to, "{change}"),
     }
+}
+
+pub(super) fn refused(name: &Name, state: State, retry_after: Option<Duration>) {
+    let (policy, name, reason) = (super::POLICY, name.as_str(), Reason::CircuitOpen.as_str());
+    tracing::debug!(policy, name, reason, state = state.as_str(), ?retry_after, "call refused");
+}
+
+pub(super) fn reconfigured(name: &Name, config: &CircuitBreakerConfig) {
+    tracing::info!(policy = super::POLICY, name = name.as_str(), ?config, "settings changed");
 }
 
 /// The changes of a breaker since [`subscribe`](super::CircuitBreaker::subscribe).

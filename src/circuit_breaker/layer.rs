@@ -183,7 +183,7 @@ impl<P> CircuitBreakerLayer<P> {
     fn set(self, set: impl FnOnce(&mut CircuitBreakerConfig)) -> Self {
         let mut config = self.breaker.config();
         set(&mut config);
-        or_panic(self.breaker.reconfigure(config));
+        or_panic(self.breaker.apply(config));
         self
     }
 }

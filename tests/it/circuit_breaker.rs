@@ -9,6 +9,9 @@ use buttress::{
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower_test::{assert_request_eq, mock};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::support::events::Events;
 
 type Mock = mock::Spawn<
     buttress::circuit_breaker::CircuitBreakerService<mock::Mock<&'static str, &'static str>, buttress::protocol::Plain>,
@@ -404,4 +407,30 @@ async fn a_time_window_forgets() {
     breaker.try_acquire().unwrap().failure();
     assert_eq!((breaker.state(), breaker.snapshot().calls), (State::Closed, 1));
     assert_eq!(start.elapsed(), Duration::from_secs(10));
+}
+
+#[test]
+fn tells_of_changes_and_refusals_and_is_silent_otherwise() {
+    let events = Events::at(LevelFilter::DEBUG);
+    let layer = CircuitBreakerLayer::new("told").consecutive_failures(1);
+    let breaker = layer.handle();
+    breaker.try_acquire().unwrap().success();
+    assert_eq!(events.take(), "", "neither setting up nor a call that went well is an event");
+
+    breaker.try_acquire().unwrap().record(Outcome::failure(Cause::TimedOut), Duration::ZERO);
+    let opened = events.take();
+    assert!(opened.trim_start().starts_with("WARN"), "{opened}");
+    assert!(opened.contains("Closed -> Open (1 failed in a row, last: timed out), next probe in "), "{opened}");
+    assert!(opened.contains(r#"policy="circuit_breaker" name="told" from="closed" to="open""#), "{opened}");
+
+    assert!(breaker.try_acquire().is_err());
+    let refused = events.take();
+    assert!(refused.trim_start().starts_with("DEBUG"), "{refused}");
+    let fields = r#"call refused policy="circuit_breaker" name="told" reason="circuit_open" state="open""#;
+    assert!(refused.contains(fields), "{refused}");
+
+    breaker.force_closed();
+    assert!(events.take().trim_start().starts_with("INFO"));
+    breaker.reconfigure(breaker.config()).unwrap();
+    assert!(events.take().contains("settings changed"));
 }

@@ -18,6 +18,8 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
 
+use crate::support::body::{ScriptedBody, data, scripted};
+
 /// Panics when it is called without having been made ready; a clone is not ready.
 #[derive(Debug)]
 pub(crate) struct Strict<F> {
@@ -206,4 +208,69 @@ where
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_leaves_nothing_behind() {
     every_layer!(new, a_dropped_call_leaves_nothing_behind);
+}
+
+// ===== L3: what an exchange holds, it holds to the end of its body, and gives back when that is dropped =====
+
+/// Answers with a body that never ends.
+#[derive(Debug, Clone)]
+struct Streams;
+
+impl Service<Request<Full<Bytes>>> for Streams {
+    type Response = Response<ScriptedBody>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
+        let (sender, body) = scripted();
+        sender.send(data("half")).unwrap();
+        // Kept, so that the body goes on without end.
+        std::mem::forget(sender);
+        ready(Ok(Response::new(body)))
+    }
+}
+
+async fn a_dropped_body_leaves_nothing_behind<L, B>(layer: &str, l: L)
+where
+    L: Layer<Streams> + Layer<HttpService>,
+    <L as Layer<Streams>>::Service: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible> + Clone,
+    <L as Layer<HttpService>>::Service: Service<Request<Full<Bytes>>, Error = Infallible>,
+    <<L as Layer<HttpService>>::Service as Service<Request<Full<Bytes>>>>::Response: Status,
+    B: Body<Data = Bytes, Error: Debug>,
+{
+    let service = Layer::<Streams>::layer(&l, Streams);
+    for step in 0..MANY {
+        let response = service.clone().oneshot(request()).await.unwrap();
+        assert_eq!(response.status(), 200, "{layer}: call {step}");
+        let mut body = Box::pin(response.into_body());
+        // Unread, half-way, and waiting for what never comes.
+        if step % 3 > 0 {
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half", "{layer}");
+        }
+        if step % 3 > 1 {
+            assert!(tokio_test::task::spawn(body.frame()).poll().is_pending(), "{layer}");
+        }
+    }
+    let service = Layer::<HttpService>::layer(&l, Strict::new(found as Answer<_, _, _>));
+    assert_eq!(service.oneshot(request()).await.unwrap().status(), 200, "{layer}");
+}
+
+trait Status {
+    fn status(&self) -> u16;
+}
+
+impl<B> Status for Response<B> {
+    fn status(&self) -> u16 {
+        Response::status(self).as_u16()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_dropped_leaves_nothing_behind() {
+    every_layer!(http, a_dropped_body_leaves_nothing_behind);
+    every_layer!(grpc, a_dropped_body_leaves_nothing_behind);
 }
