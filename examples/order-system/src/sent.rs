@@ -1,8 +1,7 @@
 //! Whether anything of a call went out, whatever became of its last attempt.
 //!
-//! A refusal speaks of one attempt. With a retry in the stack, the attempt before it may have been sent; and it is the
-//! failure of that one that made the breaker open. So attempts are counted where they leave, below all layers, and
-//! looked at where the call ends, above them.
+//! A client's error speaks of the last attempt only: a connection that was refused may follow an attempt that was made.
+//! So attempts are counted where they leave, below all layers, and looked at where the call ends, above them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
