@@ -37,7 +37,7 @@ pub struct BulkheadService<S, P> {
 #[derive(Debug)]
 enum Place {
     /// Waits for a permit. Paused => Reserved
-    Paused(Waiter),
+    Paused(Box<Waiter>),
     /// Has a permit for the next call.
     Reserved(Permit),
 }
@@ -54,7 +54,7 @@ impl<S, P> BulkheadService<S, P> {
     fn line_up(&self) -> Option<Place> {
         Some(match self.bulkhead.enter_or_wait()? {
             Admission::Admitted(permit) => Place::Reserved(permit),
-            Admission::Queued(waiter) => Place::Paused(waiter),
+            Admission::Queued(waiter) => Place::Paused(Box::new(waiter)),
         })
     }
 

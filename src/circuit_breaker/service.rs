@@ -5,6 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tower_service::Service;
@@ -23,8 +24,8 @@ pub struct CircuitBreakerService<S, P> {
     breaker: CircuitBreaker,
     protocol: P,
     /// Set by `poll_ready` when the breaker is open. The inner service has not been asked then, so the call has to be
-    /// refused whatever happens in between.
-    refused: Option<Refused>,
+    /// refused whatever happens in between. Holds what the refusal will say of when to come back.
+    refused: Option<Option<Duration>>,
     /// Set by `poll_ready` when the breaker pauses: the permit is reserved before the call is made.
     paused: Option<Paused>,
 }
@@ -48,7 +49,7 @@ impl<S, P> CircuitBreakerService<S, P> {
     fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.paused.is_none() && !self.breaker.pauses() {
             // Ready to refuse: an inner service that takes its time must not hold the refusal up.
-            self.refused = self.breaker.peek();
+            self.refused = self.breaker.peek().map(|refused| refused.retry_after);
             return Poll::Ready(self.refused.is_none());
         }
         loop {
@@ -91,7 +92,7 @@ impl<S, P> CircuitBreakerService<S, P> {
     #[cold]
     fn admit_slowly(&mut self) -> Result<Permit, Box<Rejection>> {
         let admitted = match (self.refused.take(), self.paused.take()) {
-            (Some(refused), _) => Err(refused),
+            (Some(retry_after), _) => Err(Refused { retry_after, ask_again_in: None }),
             (None, Some(Paused::Admitted(permit))) => Ok(permit),
             (None, Some(Paused::Waiting(_))) => {
                 panic!("the breaker is open and pauses; poll_ready must be called first")

@@ -30,6 +30,7 @@ pub(super) struct Course {
     last: Option<Cost>,
     /// An attempt may have been carried out.
     maybe_sent: bool,
+    begun: bool,
 }
 
 /// An attempt that failed, and may be worth another.
@@ -68,7 +69,28 @@ pub(super) struct Tokens {
 
 impl Course {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { scope: Some(Scope::new(settings)), retries: 0, nested: 0, delays: None, last: None, maybe_sent: false }
+        Self {
+            scope: Some(Scope::new(settings)),
+            retries: 0,
+            nested: 0,
+            delays: None,
+            last: None,
+            maybe_sent: false,
+            begun: false,
+        }
+    }
+
+    /// The call is polled; counts it when that is for the first time.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        if !self.begun {
+            self.begun = true;
+            let budget = &self.settings().budget;
+            // To a layer above with the same budget, this is no first attempt, or has been counted as one.
+            if !scope::shares(budget) {
+                budget.deposit();
+            }
+        }
     }
 
     pub(super) fn settings(&self) -> &Arc<Settings> {

@@ -104,6 +104,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let call = this.call;
+        call.course.begin();
         loop {
             let next = match this.step.as_mut().project() {
                 StepProj::Calling { attempt } => {
@@ -138,7 +139,7 @@ where
                     }
                     let request = request.take().expect("polled after it was ready");
                     course.sent(tokens.take().expect("polled after it was ready"));
-                    let attempt = course.run(|| inner.call(request));
+                    let attempt = inner.call(request);
                     this.step.set(Step::Calling { attempt });
                     continue;
                 }

@@ -11,7 +11,6 @@ use super::{
     attempt::Attempt,
     course::{Course, Failure},
     handle::{GaveUp, Retry},
-    scope,
 };
 use crate::{budget::Cost, protocol::cause, rejection::Rejection};
 
@@ -57,11 +56,8 @@ impl Retry {
         F: Future<Output = Result<T, E>>,
         E: 'static,
     {
-        let settings = self.settings();
-        if !scope::shares(&settings.budget) {
-            settings.budget.deposit();
-        }
-        let mut course = Course::new(settings);
+        let mut course = Course::new(self.settings());
+        course.begin();
         loop {
             let mut attempt = pin!(operation(Attempt::after(course.retries())));
             let error = match poll_fn(|cx| course.run(|| attempt.as_mut().poll(cx))).await {

@@ -13,7 +13,6 @@ use super::{
     handle::{Retry, Settings},
     protocol::Repeat,
     rules::Stock,
-    scope,
 };
 use crate::protocol::Plain;
 
@@ -57,10 +56,6 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         self.retry.refresh(&mut self.settings);
         let settings = &self.settings;
-        // To a layer above with the same budget, this is no first attempt, or has been counted as one.
-        if !scope::shares(&settings.budget) {
-            settings.budget.deposit();
-        }
         let (request, later) = if settings.config.max_attempts > 1 {
             let (request, kept) = self.protocol.keep(request, &settings.limit);
             // The clone has no readiness, and is made ready before it is called.
@@ -68,8 +63,9 @@ where
         } else {
             (request, None)
         };
-        let mut course = Course::new(settings.clone());
-        let call = course.run(|| self.inner.call(request));
+        let course = Course::new(settings.clone());
+        // What is below looks for this call's note when it is polled, so there is no need for one here.
+        let call = self.inner.call(request);
         ResponseFuture::new(call, later, course, self.protocol.clone(), self.rules.clone())
     }
 }
