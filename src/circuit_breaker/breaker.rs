@@ -9,10 +9,11 @@ use tokio::{
 
 use super::{
     config::CircuitBreakerConfig,
-    core::{Core, Ticket},
+    core::Core,
     event::{self, Change, Changes, State},
     permit::Permit,
     state::Refused,
+    status::Ticket,
 };
 use crate::{
     config::{InvalidConfig, or_panic},

@@ -1,27 +1,31 @@
 //! What threads share of a breaker: a lock-free way through the closed state, and a lock around the rest.
 
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{sync::OnceLock, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    config::{CircuitBreakerConfig, WhenOpen, Window},
+    any_window::AnyWindow,
+    config::{CircuitBreakerConfig, Window},
     event::{Change, ChangeReason, State},
+    rules::Rules,
     state::{Admission, Machine, Refused},
+    status::{PAUSES, SHADOW, SLOW_CALLS, Status, Ticket, UNCOUNTED},
 };
 use crate::{
     config::InvalidConfig,
     outcome::{Cause, Outcome},
-    sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock},
-    window::{CountWindow, Record, Tally, TimeWindow, unpack, update},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
+    window::{Record, Tally, unpack, update},
 };
 
 /// How many different windows a breaker can be given in its life. Windows are never taken away, so that the closed
 /// state can read them without a lock or a reference count.
 const WINDOWS: usize = 16;
 
-/// A call of the closed state is admitted by one load of `status`, and recorded by a bounded number of atomic operations on the
-/// window. Everything else happens under the lock of `machine`, which then publishes what it decided in `status`.
+/// A call of the closed state is admitted by one load of `status`, and recorded by a bounded number of atomic operations
+/// on the window. Everything else happens under the lock of `machine`, which then publishes what it decided in
+/// `status`.
 ///
 /// `status` is stored with Release under the lock and loaded with Acquire, so whoever sees a generation also sees the
 /// window it counts in and until when it is open. The settings are read one by one: a call that runs while they are
@@ -41,36 +45,6 @@ pub(super) struct Core {
     machine: Mutex<Machine>,
 }
 
-/// The settings that the closed state reads. Zero is off.
-#[derive(Debug)]
-struct Rules {
-    failure_rate: AtomicU64,
-    slow_rate: AtomicU64,
-    slow_nanos: AtomicU64,
-    minimum_calls: AtomicU32,
-    consecutive_failures: AtomicU32,
-}
-
-#[derive(Debug)]
-enum AnyWindow {
-    Count(CountWindow),
-    Time(Box<TimeWindow>),
-}
-
-/// What a call that was let through carries until it ends. The lower half is the status under which it was let through;
-/// the upper half is of a probe its number, and of a counted call when it began, in nanoseconds since the breaker was
-/// made, or zero if nobody will ask; or one of the values below.
-///
-/// One number and not two fields, for the compiler then moves it through registers. As a struct it is copied as one
-/// piece of memory right after it was written as two, which stalls the processor for longer than all the rest takes.
-#[derive(Clone, Copy)]
-pub(super) struct Ticket(u128);
-
-/// The call isn't counted.
-const UNCOUNTED: u64 = u64::MAX;
-/// Somebody has already told how the call ended.
-const SPENT: u64 = u64::MAX - 1;
-
 /// An answer of the core, with the change that it caused.
 pub(super) type Told<T> = (T, Option<Change>);
 
@@ -82,13 +56,7 @@ impl Core {
             open_until: AtomicU64::new(0),
             made: now,
             windows: std::array::from_fn(|_| OnceLock::new()),
-            rules: Rules {
-                failure_rate: AtomicU64::new(0),
-                slow_rate: AtomicU64::new(0),
-                slow_nanos: AtomicU64::new(0),
-                minimum_calls: AtomicU32::new(0),
-                consecutive_failures: AtomicU32::new(0),
-            },
+            rules: Rules::none(),
             row: AtomicU64::new(0),
             last: Mutex::new(Cause::Unknown),
             machine: Mutex::new(Machine::new(config.clone())),
@@ -252,7 +220,7 @@ impl Core {
 
     /// How many have failed in a row, if that is a rule; `None` if the generation is over.
     fn count_row(&self, generation: u32, outcome: Outcome) -> Option<u32> {
-        if self.rules.consecutive_failures.load(Ordering::Relaxed) == 0 {
+        if !self.rules.look_at_rows() {
             return Some(0);
         }
         match outcome {
@@ -332,291 +300,5 @@ impl Core {
     }
 }
 
-// ===== impl Ticket =====
-
-impl Ticket {
-    #[inline]
-    fn new(status: Status, detail: u64) -> Self {
-        Self((u128::from(detail) << 64) | u128::from(status.0))
-    }
-
-    #[inline]
-    fn status(self) -> Status {
-        Status(self.0 as u64)
-    }
-
-    #[inline]
-    fn detail(self) -> u64 {
-        (self.0 >> 64) as u64
-    }
-
-    /// The ticket, and a spent one in its place.
-    #[inline]
-    pub(super) fn take(&mut self) -> Self {
-        let ticket = *self;
-        *self = Self::new(self.status(), SPENT);
-        ticket
-    }
-
-    #[inline]
-    pub(super) fn is_spent(self) -> bool {
-        self.detail() == SPENT
-    }
-
-    /// The number of the probe that this is; no two probes of a breaker have the same.
-    pub(super) fn probe(self) -> Option<u64> {
-        (self.status().phase() == State::HalfOpen && self.detail() != UNCOUNTED).then_some(self.detail())
-    }
-}
-
-impl fmt::Debug for Ticket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("status", &self.status()).field("detail", &self.detail()).finish()
-    }
-}
-
-// ===== impl Status =====
-
-/// What every call looks at, in one word: the generation, the number of the window, flags and phase. A closed breaker
-/// with a count window and a failure rate, the usual one, has neither phase nor flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Status(u64);
-
-const PHASES: [State; 5] = [State::Closed, State::Open, State::HalfOpen, State::ForcedOpen, State::Disabled];
-const PHASE: u64 = 0b111;
-const SHADOW: u64 = 1 << 3;
-const PAUSES: u64 = 1 << 4;
-const SLOW_CALLS: u64 = 1 << 5;
-const IN_A_ROW: u64 = 1 << 6;
-const TIMED: u64 = 1 << 7;
-const WINDOW: u32 = 8;
-const GENERATION: u32 = 32;
-
-impl Status {
-    fn of(machine: &Machine, window: u8) -> Self {
-        let CircuitBreakerConfig { when_open, slow_calls, consecutive_failures, window: kind, .. } = &machine.config;
-        let flag = |flag: u64, set: bool| if set { flag } else { 0 };
-        let phase = PHASES.iter().position(|phase| *phase == machine.phase()).unwrap_or_default();
-        Self(
-            (u64::from(machine.generation) << GENERATION)
-                | (u64::from(window) << WINDOW)
-                | flag(SHADOW, machine.shadow)
-                | flag(PAUSES, *when_open == WhenOpen::Pause)
-                | flag(SLOW_CALLS, slow_calls.is_some())
-                | flag(IN_A_ROW, consecutive_failures.is_some())
-                | flag(TIMED, matches!(kind, Window::Time(_)))
-                | phase as u64,
-        )
-    }
-
-    #[inline]
-    fn is_plain(self) -> bool {
-        self.0 & 0xff == 0
-    }
-
-    #[inline]
-    fn has(self, flag: u64) -> bool {
-        self.0 & flag != 0
-    }
-
-    #[inline]
-    fn phase(self) -> State {
-        PHASES[((self.0 & PHASE) as usize).min(PHASES.len() - 1)]
-    }
-
-    #[inline]
-    fn window(self) -> u8 {
-        (self.0 >> WINDOW) as u8
-    }
-
-    #[inline]
-    fn generation(self) -> u32 {
-        (self.0 >> GENERATION) as u32
-    }
-}
-
-// ===== impl Rules =====
-
-impl Rules {
-    fn set(&self, config: &CircuitBreakerConfig) {
-        let CircuitBreakerConfig { failure_rate, slow_calls, minimum_calls, consecutive_failures, .. } = config;
-        self.failure_rate.store(failure_rate.unwrap_or(0.0).to_bits(), Ordering::Relaxed);
-        self.slow_rate.store(slow_calls.map_or(0.0, |slow| slow.rate).to_bits(), Ordering::Relaxed);
-        self.slow_nanos.store(slow_calls.map_or(0, |slow| slow.longer_than.as_nanos() as u64), Ordering::Relaxed);
-        self.minimum_calls.store(*minimum_calls, Ordering::Relaxed);
-        self.consecutive_failures.store(consecutive_failures.unwrap_or(0), Ordering::Relaxed);
-    }
-
-    fn is_slow(&self, took: impl FnOnce() -> Option<Duration>) -> bool {
-        let longer_than = self.slow_nanos.load(Ordering::Relaxed);
-        longer_than != 0 && took().is_some_and(|took| took > Duration::from_nanos(longer_than))
-    }
-
-    /// Why it is time to open, if it is.
-    fn verdict(&self, tally: Tally, row: u32, size: Option<u32>, last: impl Fn() -> Cause) -> Option<ChangeReason> {
-        let Tally { calls, failures, slow } = tally;
-        let limit = self.consecutive_failures.load(Ordering::Relaxed);
-        if limit != 0 && row >= limit {
-            return Some(ChangeReason::ConsecutiveFailures { failures: row, last: last() });
-        }
-        if failures == 0 && slow == 0 {
-            return None;
-        }
-        let minimum = self.minimum_calls.load(Ordering::Relaxed).min(size.unwrap_or(u32::MAX));
-        if calls < u64::from(minimum) {
-            return None;
-        }
-        // Divided, not multiplied: 7 of 100 is then exactly the 0.07 of the setting.
-        let exceeds = |part: u64, rate: &AtomicU64| {
-            let rate = f64::from_bits(rate.load(Ordering::Relaxed));
-            rate > 0.0 && part as f64 / calls as f64 >= rate
-        };
-        if exceeds(failures, &self.failure_rate) {
-            Some(ChangeReason::FailureRate { failures, calls, last: last() })
-        } else if exceeds(slow, &self.slow_rate) {
-            Some(ChangeReason::SlowCalls { slow, calls })
-        } else {
-            None
-        }
-    }
-}
-
-// ===== impl AnyWindow =====
-
-impl AnyWindow {
-    fn new(window: Window) -> Self {
-        match window {
-            Window::Count(calls) => Self::Count(CountWindow::new(calls)),
-            Window::Time(span) => Self::Time(Box::new(TimeWindow::new(span))),
-        }
-    }
-
-    fn is(&self, window: Window) -> bool {
-        match (self, window) {
-            (Self::Count(counted), Window::Count(calls)) => counted.size() == calls,
-            (Self::Time(timed), Window::Time(span)) => timed.span() == span,
-            _ => false,
-        }
-    }
-
-    fn record(&self, generation: u32, record: Record, elapsed: impl FnOnce() -> Duration) -> Option<Tally> {
-        match self {
-            Self::Count(window) => window.record(generation, record),
-            Self::Time(window) => window.record(generation, record, elapsed()),
-        }
-    }
-
-    /// Whether to record a success would change nothing.
-    #[inline]
-    fn ignores_success(&self, generation: u32) -> bool {
-        matches!(self, Self::Count(window) if window.is_full_and_faultless(generation))
-    }
-
-    fn tally(&self, generation: u32, elapsed: Duration) -> Tally {
-        match self {
-            Self::Count(window) => window.tally(generation),
-            Self::Time(window) => window.tally(generation, elapsed),
-        }
-    }
-
-    fn size(&self) -> Option<u32> {
-        match self {
-            Self::Count(window) => Some(window.size()),
-            Self::Time(_) => None,
-        }
-    }
-}
-
 #[cfg(all(test, buttress_loom))]
-mod loom_tests {
-    use loom::{sync::Arc, thread};
-
-    use super::*;
-
-    fn core() -> Arc<Core> {
-        let mut config = CircuitBreakerConfig::default();
-        config.failure_rate = None;
-        config.consecutive_failures = Some(2);
-        config.half_open_calls = 1;
-        Arc::new(Core::new(config, now()).unwrap())
-    }
-
-    fn now() -> Instant {
-        thread_local!(static NOW: Instant = Instant::now());
-        NOW.with(|now| *now)
-    }
-
-    fn later() -> Instant {
-        now() + Duration::from_secs(60)
-    }
-
-    fn fail(core: &Core) -> Option<Change> {
-        let ticket = core.admit_if_closed(now)?;
-        core.record(ticket, Outcome::FAILURE, None, now, || 0.5)
-    }
-
-    #[test]
-    fn two_failures_at_once_open_it_once() {
-        loom::model(|| {
-            let core = core();
-            let at = now();
-            let other = thread::spawn({
-                let core = core.clone();
-                move || {
-                    let ticket = core.admit_if_closed(|| at);
-                    ticket.and_then(|ticket| core.record(ticket, Outcome::FAILURE, None, || at, || 0.5)).is_some()
-                }
-            });
-            let mine = fail(&core).is_some();
-            let other = other.join().unwrap();
-            assert!(mine != other, "{mine} {other}");
-            assert_eq!(core.state(), State::Open);
-        });
-    }
-
-    #[test]
-    fn the_last_probe_is_given_once_and_a_cancelled_one_again() {
-        loom::model(|| {
-            let core = core();
-            let at = later();
-            fail(&core);
-            fail(&core);
-            let take = move |core: &Core| core.admit(|| at, || 0.5).0;
-            let other = thread::spawn({
-                let core = core.clone();
-                move || take(&core).map(|ticket| core.cancel(ticket)).is_ok()
-            });
-            let mine = take(&core);
-            let other = other.join().unwrap();
-            assert!(mine.is_ok() || other);
-            match mine {
-                Ok(ticket) => {
-                    assert!(take(&core).is_err(), "a second probe beside the only one");
-                    assert!(core.cancel(ticket));
-                }
-                Err(_) => {}
-            }
-            assert!(take(&core).is_ok(), "the probe was lost");
-        });
-    }
-
-    #[test]
-    fn an_outcome_of_an_earlier_state_reaches_no_later_one() {
-        loom::model(|| {
-            let core = core();
-            let at = now();
-            let ticket = core.admit_if_closed(now).unwrap();
-            let late = thread::spawn({
-                let core = core.clone();
-                move || {
-                    core.record(ticket, Outcome::FAILURE, None, || at, || 0.5);
-                }
-            });
-            core.force(State::ForcedOpen);
-            core.force(State::Closed);
-            late.join().unwrap();
-            assert_eq!(core.tally(at), Tally::default());
-            assert!(fail(&core).is_none(), "the late failure was counted in a row with this one");
-        });
-    }
-}
+mod loom_tests;

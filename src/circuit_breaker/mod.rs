@@ -74,6 +74,7 @@
 //! neither lock nor allocation, whatever the size of the window; a success in a full window without failures writes
 //! nothing at all. The clock is read only for time windows and slow calls.
 
+mod any_window;
 mod breaker;
 mod config;
 mod core;
@@ -82,8 +83,10 @@ mod layer;
 #[cfg(all(test, not(buttress_loom)))]
 mod model;
 mod permit;
+mod rules;
 mod service;
 mod state;
+mod status;
 
 pub use self::{
     breaker::{CircuitBreaker, CircuitBreakerSnapshot},

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::{
     config::{CircuitBreakerConfig, SlowCalls, Window},
-    core::{Core, Ticket},
+    core::Core,
     event::State,
+    status::Ticket,
 };
 use crate::outcome::{Cause, Fault, Outcome};
 

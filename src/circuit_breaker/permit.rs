@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{breaker::Shared, core::Ticket};
+use super::{breaker::Shared, status::Ticket};
 use crate::{outcome::Outcome, protocol::Observer};
 
 /// The right to make one call, and the duty to tell how it ended.
