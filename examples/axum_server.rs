@@ -32,7 +32,7 @@ async fn main() -> std::io::Result<()> {
 }
 
 async fn place() -> &'static str {
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     "placed\n"
 }
 

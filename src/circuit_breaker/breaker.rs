@@ -192,7 +192,7 @@ impl CircuitBreaker {
     pub fn try_acquire(&self) -> Result<Permit, Rejection> {
         match self.admit_if_closed() {
             Some(permit) => Ok(permit),
-            None => self.admit().map_err(|refused| self.refuse(&refused)),
+            None => self.try_acquire_slowly(),
         }
     }
 
@@ -256,6 +256,19 @@ impl CircuitBreaker {
         let change = self.shared.core.force(to);
         self.shared.announce(change);
         self.shared.changed.notify_waiters();
+    }
+
+    #[cold]
+    fn try_acquire_slowly(&self) -> Result<Permit, Rejection> {
+        // The usual refusal first, for it needs no lock.
+        let refused = match self.peek() {
+            Some(refused) => refused,
+            None => match self.admit() {
+                Ok(permit) => return Ok(permit),
+                Err(refused) => refused,
+            },
+        };
+        Err(self.refuse(&refused))
     }
 
     /// Lets a call through if the breaker is closed.
