@@ -68,6 +68,7 @@ pub(super) struct Tokens {
 }
 
 impl Course {
+    #[inline]
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         Self {
             scope: Some(Scope::new(settings)),
@@ -93,6 +94,7 @@ impl Course {
         }
     }
 
+    #[inline]
     pub(super) fn settings(&self) -> &Arc<Settings> {
         &self.scope.as_ref().expect("the scope is elsewhere only while the inner service is polled").settings
     }
@@ -102,6 +104,7 @@ impl Course {
     }
 
     /// Runs `f`, which polls what is below, so that the retry layers there find this call.
+    #[inline]
     pub(super) fn run<R>(&mut self, f: impl FnOnce() -> R) -> R {
         scope::run(&mut self.scope, f)
     }
@@ -196,16 +199,23 @@ impl Course {
         self.maybe_sent
     }
 
-    /// The call succeeded. Its retries don't count any more for the layers above: it is not because of them that
-    /// those would have to try again.
+    /// The call succeeded.
+    #[inline]
     pub(super) fn succeeded(&mut self) {
         self.settings().budget.succeeded(self.last);
         if self.retries > 0 {
-            let nested = self.nested;
-            scope::with(|outermost| outermost.made = outermost.made.saturating_sub(nested));
-            let core = &self.settings().core;
-            core.count(|counts| &counts.recovered);
-            event::recovered(&core.name, self.retries + 1);
+            self.recovered();
         }
+    }
+
+    /// Its retries don't count any more for the layers above: it is not because of them that those would have to try
+    /// again.
+    #[cold]
+    fn recovered(&mut self) {
+        let nested = self.nested;
+        scope::with(|outermost| outermost.made = outermost.made.saturating_sub(nested));
+        let core = &self.settings().core;
+        core.count(|counts| &counts.recovered);
+        event::recovered(&core.name, self.retries + 1);
     }
 }

@@ -82,6 +82,7 @@ where
     S: Service<Req>,
     P: Repeat<Req, S::Response, S::Error, R>,
 {
+    #[inline]
     pub(super) fn new(
         attempt: S::Future,
         later: Option<Later<S, P::Kept>>,
@@ -167,6 +168,7 @@ impl<S, P, R, K> Call<S, P, R, K> {
         self.later.as_ref().is_some_and(|later| is_safe(&later.kept)) && self.course.attempts_left().is_ok()
     }
 
+    #[inline]
     fn next<Req>(&mut self, mut answer: Result<P::Response, P::Error>) -> Next<Req, Result<P::Response, P::Error>>
     where
         S: Service<Req>,
