@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     outcome::{Cause, Outcome},
-    protocol::Observer,
+    protocol::{Observer, cause},
 };
 
 pin_project! {
@@ -43,8 +43,8 @@ pub trait Watch {
     fn reading(&mut self);
     /// The body ended, with these trailers if it had any.
     fn end(self, trailers: Option<&HeaderMap>);
-    /// The body broke off.
-    fn broken(self);
+    /// The body broke off, for this reason.
+    fn broken(self, cause: Cause);
 }
 
 impl<B: Body, W: Watch> WatchedBody<B, W> {
@@ -66,6 +66,7 @@ impl<B, W> Body for WatchedBody<B, W>
 where
     B: Body,
     B::Data: From<Bytes>,
+    B::Error: 'static,
     W: Watch,
 {
     type Data = B::Data;
@@ -92,9 +93,12 @@ where
                     watch.end(trailers);
                 }
             }
-            Some(Err(_)) => {
+            Some(Err(error)) => {
                 if let Some(watch) = watch.take() {
-                    watch.broken();
+                    watch.broken(match cause::of_any(error) {
+                        Cause::Error => Cause::Body,
+                        known => known,
+                    });
                 }
             }
             None => {
@@ -146,8 +150,8 @@ impl<O: Observer> Parting<O> {
         }
     }
 
-    pub(crate) fn broken(self) {
-        self.finish(Outcome::failure(Cause::Body));
+    pub(crate) fn broken(self, cause: Cause) {
+        self.finish(Outcome::failure(cause));
     }
 }
 

@@ -180,8 +180,8 @@ impl<O: Observer, C: ClassifyStatus> Watch for TrailersWatch<O, C> {
         self.parting.finish(outcome);
     }
 
-    fn broken(self) {
-        self.parting.broken();
+    fn broken(self, cause: Cause) {
+        self.parting.broken(cause);
     }
 }
 

@@ -176,8 +176,8 @@ impl<O: Observer> Watch for HeadWatch<O> {
         self.parting.finish(self.head);
     }
 
-    fn broken(self) {
-        self.parting.broken();
+    fn broken(self, cause: Cause) {
+        self.parting.broken(cause);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io, time::Duration};
 
 use buttress::{
-    Cause, CircuitBreakerLayer, Reason, Rejection,
+    Cause, CircuitBreakerLayer, Reason, Rejection, TimeoutLayer,
     circuit_breaker::{CircuitBreaker, State},
 };
 use bytes::Bytes;
@@ -75,7 +75,21 @@ async fn a_body_that_breaks_off_is_a_failure() {
     sender.send(Err(io::Error::from(io::ErrorKind::ConnectionReset))).unwrap();
     response.collect().await.unwrap_err();
     assert_eq!(breaker.state(), State::Open);
-    assert!(changes.next().await.unwrap().to_string().contains("last: body broke off"));
+    assert!(changes.next().await.unwrap().to_string().contains("last: connection reset"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_a_timeout_below_cuts_off_timed_out() {
+    let breaker = CircuitBreakerLayer::http("payments").consecutive_failures(1);
+    let mut changes = breaker.handle().subscribe();
+    let (_sender, body) = scripted();
+    let mut response = Some(status(200, body));
+    let service = ServiceBuilder::new().layer(breaker).layer(TimeoutLayer::http("payments-attempt")).service(
+        tower::service_fn(move |_: Request<()>| std::future::ready(response.take().ok_or(io::ErrorKind::Other))),
+    );
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    response.collect().await.unwrap_err();
+    assert!(changes.next().await.unwrap().to_string().contains("last: timed out"));
 }
 
 #[tokio::test]
