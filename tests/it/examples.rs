@@ -65,7 +65,9 @@ impl Drop for Server {
 async fn axum_server() {
     let mut server = Server(example("axum_server").arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Held to the end, for the server goes on printing.
+    let mut printed = BufReader::new(server.0.stdout.take().unwrap());
+    printed.read_line(&mut line).unwrap();
     let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
 
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
