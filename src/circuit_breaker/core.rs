@@ -207,8 +207,9 @@ impl Core {
         now: &impl Fn() -> Instant,
     ) -> Option<(ChangeReason, Option<Duration>)> {
         let fault = outcome.fault();
-        if let Some(fault) = fault {
-            *lock(&self.last) = fault.cause;
+        // Never waited for: where two calls fail at once, either's cause is the last.
+        if let (Some(fault), Ok(mut last)) = (fault, self.last.try_lock()) {
+            *last = fault.cause;
         }
         let record = Record { failed: fault.is_some(), slow };
         let window = self.window(status)?;

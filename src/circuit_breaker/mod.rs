@@ -70,9 +70,9 @@
 //!
 //! # What it costs
 //!
-//! The closed state admits a call with one atomic load and records it with a bounded number of atomic operations, with
-//! neither lock nor allocation, whatever the size of the window; a success in a full window without failures writes
-//! nothing at all. The clock is read only for time windows and slow calls.
+//! The closed state admits a call with one atomic load and records it with a bounded number of atomic operations,
+//! whatever the size of the window; it waits for no lock and allocates nothing. A success in a full window without
+//! failures writes nothing at all. The clock is read only for time windows and slow calls.
 
 mod any_window;
 mod breaker;
