@@ -4,10 +4,6 @@ use std::{
     convert::Infallible,
     fmt::Debug,
     future::{Future, Ready, ready},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
     task::{Context, Poll},
 };
 
@@ -18,61 +14,20 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
 
-use crate::support::body::{ScriptedBody, data, scripted};
+use crate::support::{
+    body::{ScriptedBody, data, scripted},
+    script::Script,
+};
 
-/// Panics when it is called without having been made ready; a clone is not ready.
-#[derive(Debug)]
-pub(crate) struct Strict<F> {
-    answer: F,
-    ready: bool,
-    calls: Arc<AtomicUsize>,
+type Answer<Req, Res, E> = fn(usize, &Req) -> Result<Res, E>;
+type PlainService = Script<Answer<u32, u32, BoxError>, u32>;
+type HttpService = Script<Answer<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>, Request<Full<Bytes>>>;
+
+fn echo(_: usize, request: &u32) -> Result<u32, BoxError> {
+    Ok(*request)
 }
 
-impl<F> Strict<F> {
-    fn new(answer: F) -> Self {
-        Self { answer, ready: false, calls: Arc::default() }
-    }
-}
-
-impl<F: Clone> Clone for Strict<F> {
-    fn clone(&self) -> Self {
-        Self { answer: self.answer.clone(), ready: false, calls: self.calls.clone() }
-    }
-}
-
-impl<F, Req, Res, E> Service<Req> for Strict<F>
-where
-    F: Fn(Req) -> Result<Res, E>,
-{
-    type Response = Res;
-    type Error = E;
-    type Future = Ready<Result<Res, E>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
-        // Not at once, so that a layer which doesn't wait is found out.
-        if !std::mem::replace(&mut self.ready, true) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Req) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called without having been made ready");
-        self.calls.fetch_add(1, SeqCst);
-        ready((self.answer)(request))
-    }
-}
-
-type Answer<Req, Res, E> = fn(Req) -> Result<Res, E>;
-type PlainService = Strict<Answer<u32, u32, BoxError>>;
-type HttpService = Strict<Answer<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>>;
-
-fn echo(request: u32) -> Result<u32, BoxError> {
-    Ok(request)
-}
-
-fn found(_: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+fn found(_: usize, _: &Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(Response::builder().header("grpc-status", "0").body(Full::from("found")).unwrap())
 }
 
@@ -87,7 +42,7 @@ where
     L: Layer<PlainService>,
     L::Service: Service<u32, Response = u32, Error = BoxError> + Clone,
 {
-    let inner: PlainService = Strict::new(echo);
+    let inner: PlainService = Script::new(echo);
     let mut service = l.layer(inner.clone());
     for call in 0..20 {
         assert_eq!(service.ready().await.unwrap().call(call).await.unwrap(), call, "{layer}");
@@ -96,7 +51,7 @@ where
         service.ready().await.unwrap();
         assert_eq!(other.oneshot(call).await.unwrap(), call, "{layer}");
     }
-    assert_eq!(inner.calls.load(SeqCst), 40, "{layer}");
+    assert_eq!(inner.calls(), 40, "{layer}");
 }
 
 /// And L5: `Infallible` stays `Infallible`, which the bound on `Error` says.
@@ -106,7 +61,7 @@ where
     L::Service: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible> + Clone,
     B: Body<Data = Bytes, Error: Debug>,
 {
-    let inner: HttpService = Strict::new(found);
+    let inner: HttpService = Script::new(found);
     let mut service = l.layer(inner.clone());
     for _ in 0..20 {
         let response = service.ready().await.unwrap().call(request()).await.unwrap();
@@ -114,7 +69,7 @@ where
         let response = service.clone().oneshot(request()).await.unwrap();
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "found", "{layer}");
     }
-    assert_eq!(inner.calls.load(SeqCst), 40, "{layer}");
+    assert_eq!(inner.calls(), 40, "{layer}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +156,7 @@ where
     }
     assert!(hangs.ready().await.is_ok(), "{layer}");
     drop(hangs);
-    let service = Layer::<PlainService>::layer(&l, Strict::new(echo as Answer<u32, u32, BoxError>));
+    let service = Layer::<PlainService>::layer(&l, Script::new(echo as Answer<u32, u32, BoxError>));
     assert_eq!(service.oneshot(1).await.unwrap(), 1, "{layer}");
 }
 
@@ -255,7 +210,7 @@ where
             assert!(tokio_test::task::spawn(body.frame()).poll().is_pending(), "{layer}");
         }
     }
-    let service = Layer::<HttpService>::layer(&l, Strict::new(found as Answer<_, _, _>));
+    let service = Layer::<HttpService>::layer(&l, Script::new(found as Answer<_, _, _>));
     assert_eq!(service.oneshot(request()).await.unwrap().status(), 200, "{layer}");
 }
 
