@@ -86,6 +86,11 @@ pub mod timeout;
 #[cfg(feature = "standard")]
 pub mod standard;
 
+#[cfg(feature = "saga")]
+pub mod saga;
+#[cfg(feature = "step")]
+pub mod step;
+
 pub use self::{
     config::InvalidConfig,
     deadline::{Deadline, Elapsed, Scoped},
