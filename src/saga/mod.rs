@@ -1,4 +1,24 @@
 //! Sagas: transactions over several services, each step of which can be undone.
 #![allow(dead_code, unused_imports)]
 
+mod call;
+mod clock;
+mod config;
+mod coordinator;
+mod course;
+mod error;
+mod event;
+mod handle;
+mod hub;
 pub mod journal;
+mod keeper;
+mod machine;
+mod registry;
+
+pub use self::{
+    call::Call,
+    config::CoordinatorConfig,
+    coordinator::{Coordinator, CoordinatorBuilder, Drained, StartError},
+    error::{Kind, SagaError},
+    handle::{Saga, Step},
+};

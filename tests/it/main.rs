@@ -7,6 +7,7 @@ mod contract;
 mod examples;
 mod protocol;
 mod retry;
+mod saga;
 mod standard;
 mod support;
 mod timeout;
