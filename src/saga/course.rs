@@ -16,7 +16,7 @@ use crate::{
         event,
         hub::{AtWork, Hub},
         journal::{Ack, Invocation, JournalError, Millis, Room, State, Written},
-        machine::{Command, Machine, NotBegun},
+        machine::{Command, Item, Machine, NotBegun, Phase},
     },
     step::{Op, SagaId, StepKey, StepOutcome},
 };
@@ -43,6 +43,8 @@ struct Inner {
     /// For the one that conducts.
     acks: Vec<(Ack, u32)>,
     todo: Vec<Todo>,
+    /// Whether a task conducts it.
+    conducted: bool,
     /// A call couldn't be promised: the saga must not commit.
     broken_promise: Option<SagaError>,
 }
@@ -79,7 +81,14 @@ impl Course {
     pub(crate) fn new(hub: Arc<Hub>, at_work: AtWork, name: Name, machine: Machine) -> Arc<Self> {
         let fence = machine.fence();
         let (id, epoch) = (fence.saga, fence.epoch);
-        let inner = Inner { machine, acts: Vec::new(), acks: Vec::new(), todo: Vec::new(), broken_promise: None };
+        let inner = Inner {
+            machine,
+            acts: Vec::new(),
+            acks: Vec::new(),
+            todo: Vec::new(),
+            conducted: false,
+            broken_promise: None,
+        };
         Arc::new(Self {
             hub,
             id,
@@ -162,6 +171,8 @@ impl Course {
     fn reach(&self, stage: Stage) {
         event::reached(self, stage);
         self.stage.send_replace(stage);
+        // Whoever conducts has nothing else to wake it, if this was somebody else's doing.
+        self.put.notify_one();
     }
 
     fn acked(&self, result: Result<Written, JournalError>, upto: u32) {
@@ -186,6 +197,15 @@ impl Course {
 impl Course {
     pub(crate) fn reserve(&self) -> Result<u32, SagaError> {
         self.inner().machine.reserve().map_err(|not| self.not_begun(not))
+    }
+
+    /// What the records say of a step or call.
+    pub(crate) fn item(&self, number: u32) -> Option<Item> {
+        self.inner().machine.progress().item(number).cloned()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.inner().machine.progress().phase()
     }
 
     /// Returns when the step may be carried out, or must not be.
@@ -225,6 +245,11 @@ impl Course {
         }
     }
 
+    /// Whether a step of a definition may be carried out again.
+    pub(crate) fn resume(&self) -> Result<(), SagaError> {
+        self.inner().machine.resume().map_err(|not| self.not_begun(not))
+    }
+
     pub(crate) fn ended(&self, number: u32, outcome: StepOutcome, reason: &str, output: Option<Bytes>) {
         self.tell(|machine, now| machine.ended(number, outcome, reason, output, now));
     }
@@ -241,13 +266,18 @@ impl Course {
 
     /// Commits, and returns when that is durable.
     pub(crate) async fn commit(self: &Arc<Self>, answer: Option<Bytes>) -> Result<(), SagaError> {
+        self.commit_and(answer, false).await
+    }
+
+    /// As [`commit`](Self::commit); if it is `held`, steps follow that only go forward.
+    pub(crate) async fn commit_and(self: &Arc<Self>, answer: Option<Bytes>, held: bool) -> Result<(), SagaError> {
         let broken = self.inner().broken_promise.take();
         if let Some(broken) = broken {
             self.fail(&broken.to_string(), None).await?;
             return Err(broken);
         }
         let mut watch = self.watch();
-        self.tell(|machine, now| machine.commit(answer, false, now));
+        self.tell(|machine, now| machine.commit(answer, held, now));
         self.conducted();
         match self.decided(&mut watch).await? {
             true => Ok(()),
@@ -263,6 +293,17 @@ impl Course {
         match self.decided(&mut watch).await? {
             true => Err(SagaError::new(Kind::Over)),
             false => Ok(()),
+        }
+    }
+
+    /// Returns when it is at rest, or parked, or nothing more is heard of it here.
+    pub(crate) async fn settled(&self) -> Result<State, SagaError> {
+        let settled = |stage: &Stage| matches!(stage, Stage::Settled(_) | Stage::Lost(_));
+        let stage = *self.watch().wait_for(settled).await.expect("the sender is in here");
+        match stage {
+            Stage::Settled(state) => Ok(state),
+            Stage::Lost(lost) => Err(self.lost(lost)),
+            Stage::Running | Stage::Decided { .. } => unreachable!("waited for"),
         }
     }
 
@@ -298,7 +339,8 @@ impl Course {
 impl Course {
     /// Has it conducted by a task of its own until it settles, if it hasn't.
     pub(crate) fn conducted(self: &Arc<Self>) {
-        if !matches!(*self.stage.borrow(), Stage::Settled(_) | Stage::Lost(_)) {
+        let settled = matches!(*self.stage.borrow(), Stage::Settled(_) | Stage::Lost(_));
+        if !settled && !std::mem::replace(&mut self.inner().conducted, true) {
             tokio::spawn(Arc::clone(self).conduct());
         }
     }

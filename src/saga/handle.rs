@@ -79,11 +79,9 @@ impl Saga {
         }
         let json = serde_json::to_vec(args)
             .map_err(|error| invalid(format!("the arguments of {name} can't be written as JSON: {error}")))?;
-        let limit = hub.config.argument_limit;
-        if json.len() > limit {
-            return Err(invalid(format!("the arguments of {name} take {} bytes; {limit} are allowed", json.len())));
-        }
-        Ok(Invocation { call: name.into(), args: Bytes::from(json) })
+        let invocation = Invocation { call: name.into(), args: Bytes::from(json) };
+        hub.check_size(&invocation)?;
+        Ok(invocation)
     }
 }
 
@@ -147,16 +145,10 @@ impl Step {
         let context = StepContext::new(key.clone(), course.epoch());
         match context.clone().scope(action(key)).await {
             Ok(value) => {
-                under_way.ended(StepOutcome::Done, "");
+                under_way.done(None);
                 Ok(value)
             }
-            Err(error) => {
-                let error = error.into();
-                let refused = context.was_refused() || Rejection::find(&error).is_some();
-                let outcome = if refused { StepOutcome::Refused } else { StepOutcome::Unknown };
-                under_way.ended(outcome, &causes(&*error));
-                Err(SagaError::with_source(Kind::Step { step: self.name, outcome }, error))
-            }
+            Err(error) => Err(under_way.failed(&context, &self.name, error.into())),
         }
     }
 
@@ -173,28 +165,41 @@ impl Step {
 }
 
 /// A step whose end hasn't been told: dropped, it tells.
-struct UnderWay<'a> {
+pub(crate) struct UnderWay<'a> {
     course: &'a Course,
     number: u32,
     sent: bool,
     ended: bool,
 }
 
-impl UnderWay<'_> {
-    fn ended(&mut self, outcome: StepOutcome, reason: &str) {
+impl<'a> UnderWay<'a> {
+    pub(crate) fn sent(course: &'a Course, number: u32) -> Self {
+        Self { course, number, sent: true, ended: false }
+    }
+
+    pub(crate) fn done(&mut self, output: Option<Bytes>) {
+        self.ended(StepOutcome::Done, "", output);
+    }
+
+    pub(crate) fn failed(&mut self, context: &StepContext, step: &Name, error: BoxError) -> SagaError {
+        let refused = context.was_refused() || Rejection::find(&error).is_some();
+        let outcome = if refused { StepOutcome::Refused } else { StepOutcome::Unknown };
+        self.ended(outcome, &causes(&*error), None);
+        SagaError::with_source(Kind::Step { step: step.clone(), outcome }, error)
+    }
+
+    fn ended(&mut self, outcome: StepOutcome, reason: &str, output: Option<Bytes>) {
         self.ended = true;
-        self.course.ended(self.number, outcome, reason, None);
+        self.course.ended(self.number, outcome, reason, output);
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            let (outcome, reason) = match self.sent {
-                true => (StepOutcome::Unknown, "dropped while it was being carried out"),
-                false => (StepOutcome::Refused, "dropped before it was begun"),
-            };
-            self.course.ended(self.number, outcome, reason, None);
+        match (self.ended, self.sent) {
+            (true, _) => {}
+            (false, true) => self.ended(StepOutcome::Unknown, "dropped while it was being carried out", None),
+            (false, false) => self.ended(StepOutcome::Refused, "dropped before it was begun", None),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::saga::{
     course::Course,
     hub::Hub,
-    journal::{ClaimScope, JournalError, Record, SagaRow, Write, Written},
+    journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
     machine::Machine,
 };
 
@@ -102,6 +102,15 @@ fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
     let Some(at_work) = hub.enter() else { return };
     tracing::info!(saga = %row.id, name = %row.name, epoch = row.epoch, "saga taken over");
     let course = Course::new(Arc::clone(hub), at_work, row.name.clone(), machine);
-    course.tell(|machine, now| machine.recover(row.takeovers, false, now));
+    let is_decided = records.iter().any(|record| matches!(record.entry, Entry::Commit));
+    let poisoned = (row.takeovers > hub.config.takeovers)
+        .then(|| format!("taken over {} times without getting anywhere", row.takeovers));
+    let definition = hub.definition(row.name.as_str(), row.version).filter(|definition| {
+        is_decided || definition.is_at_pivot(records) || (definition.goes_on() && poisoned.is_none())
+    });
+    course.tell(|machine, now| machine.recover(poisoned.as_deref(), definition.is_some(), now));
     course.conducted();
+    if let Some(definition) = definition {
+        tokio::spawn(definition.resume(course, records, poisoned));
+    }
 }

@@ -6,6 +6,7 @@ mod clock;
 mod config;
 mod coordinator;
 mod course;
+mod definition;
 mod error;
 mod event;
 mod handle;
@@ -19,6 +20,7 @@ pub use self::{
     call::Call,
     config::CoordinatorConfig,
     coordinator::{Coordinator, CoordinatorBuilder, Drained, StartError},
+    definition::{BeforePivot, SagaDefinition, ServeSaga},
     error::{Kind, SagaError},
     handle::{Saga, Step},
 };
