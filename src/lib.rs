@@ -86,6 +86,10 @@ pub mod timeout;
 #[cfg(feature = "standard")]
 pub mod standard;
 
+#[cfg(not(feature = "failpoints"))]
+mod failpoint;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
 #[cfg(feature = "saga")]
 pub mod saga;
 #[cfg(feature = "step")]
