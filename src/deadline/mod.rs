@@ -1,5 +1,6 @@
 //! The time by which an exchange must have ended.
 
+pub(crate) mod header;
 mod scope;
 
 use std::{fmt, time::Duration};

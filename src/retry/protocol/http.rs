@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderName, Request, Response, StatusCode, request};
 
-use super::{OVERLOADED, Repeat, Unsaid, Verdict, was_not_sent};
+use super::{OVERLOADED, Repeat, Unsaid, Verdict};
 use crate::{
     budget::Cost,
     deadline::Deadline,
@@ -131,5 +131,5 @@ fn judge_error<E: 'static>(error: &E) -> Verdict {
     if error.and_then(Rejection::find_in).is_some() {
         return Verdict::Refused { by_server: false };
     }
-    Verdict::Failed(Failure { cost: Cost::Transient, ask: None, sent: !error.is_some_and(was_not_sent) })
+    Verdict::Failed(Failure { cost: Cost::Transient, ask: None, sent: !error.is_some_and(cause::was_not_sent) })
 }
