@@ -112,6 +112,8 @@ pub use self::bulkhead::BulkheadLayer;
 pub use self::circuit_breaker::CircuitBreakerLayer;
 #[cfg(feature = "retry")]
 pub use self::retry::RetryLayer;
+#[cfg(feature = "step")]
+pub use self::step::StepLayer;
 #[cfg(feature = "timeout")]
 pub use self::timeout::TimeoutLayer;
 

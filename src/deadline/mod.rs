@@ -1,5 +1,6 @@
 //! The time by which an exchange must have ended.
 
+#[cfg(any(feature = "step", feature = "timeout"))]
 pub(crate) mod header;
 mod scope;
 

@@ -51,6 +51,10 @@ where
         kept.again(GRPC_PREVIOUS_ATTEMPTS, retries)
     }
 
+    fn mark_sent(&self, kept: &KeptRequest<B>) {
+        kept.mark_sent();
+    }
+
     fn deadline(&self, kept: &KeptRequest<B>) -> Option<Deadline> {
         kept.deadline()
     }

@@ -38,6 +38,9 @@ pub trait Repeat<Req, Res, E, R>: sealed::Sealed {
     /// If it can't be.
     fn again(&self, kept: &mut Self::Kept, retries: u32) -> Result<Req, Lost>;
 
+    /// Another attempt is made after one that may have been carried out, for those further out who want to know.
+    fn mark_sent(&self, _kept: &Self::Kept) {}
+
     /// The deadline the request came with.
     fn deadline(&self, kept: &Self::Kept) -> Option<Deadline>;
 
