@@ -86,6 +86,12 @@ pub mod timeout;
 #[cfg(feature = "standard")]
 pub mod standard;
 
+#[cfg(feature = "barrier")]
+pub mod barrier;
+#[cfg(not(feature = "failpoints"))]
+mod failpoint;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
 #[cfg(feature = "saga")]
 pub mod saga;
 #[cfg(feature = "step")]
@@ -102,12 +108,16 @@ pub use self::{
 /// The error of the plain flavour: tower's own.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+#[cfg(feature = "barrier")]
+pub use self::barrier::BarrierLayer;
 #[cfg(feature = "bulkhead")]
 pub use self::bulkhead::BulkheadLayer;
 #[cfg(feature = "circuit-breaker")]
 pub use self::circuit_breaker::CircuitBreakerLayer;
 #[cfg(feature = "retry")]
 pub use self::retry::RetryLayer;
+#[cfg(feature = "step")]
+pub use self::step::StepLayer;
 #[cfg(feature = "timeout")]
 pub use self::timeout::TimeoutLayer;
 
