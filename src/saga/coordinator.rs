@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::{
-    BoxError, InvalidConfig,
+    BoxError, InvalidConfig, failpoint,
     name::Name,
     saga::{
         Call, CoordinatorConfig, Saga, SagaDefinition,
@@ -170,6 +170,7 @@ impl Coordinator {
     /// The journal failed. What is left is taken over when its lease has run out, or at the next start.
     pub async fn drain(&self, within: Duration) -> Result<Drained, JournalError> {
         self.hub.closing.send_replace(true);
+        failpoint::reach("C21").await;
         let in_time = timeout(within, self.hub.close_gate()).await.is_ok();
         self.hub.writer.write(Write::Release { owner: self.hub.owner.clone() }).await?;
         Ok(Drained { in_time })

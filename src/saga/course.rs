@@ -10,12 +10,13 @@ use tokio::{
 };
 
 use crate::{
+    failpoint,
     name::Name,
     saga::{
         error::{Kind, SagaError},
         event,
         hub::{AtWork, Hub},
-        journal::{Ack, Invocation, JournalError, Millis, Room, State, Written},
+        journal::{Ack, Change, Invocation, JournalError, Millis, Room, State, Write, Written},
         machine::{Command, Item, Machine, NotBegun, Phase},
     },
     step::{Op, SagaId, StepKey, StepOutcome},
@@ -143,7 +144,12 @@ impl Course {
         let mut acks = Vec::new();
         while let Some(command) = inner.machine.poll() {
             match command {
-                Command::Write { write, upto } => acks.push((self.hub.writer.submit(write, room.take()), upto)),
+                Command::Write { write, upto } => {
+                    if matches!(&write, Write::Append { change: Change { state: Some(State::Undone), .. }, .. }) {
+                        failpoint::hit("C17");
+                    }
+                    acks.push((self.hub.writer.submit(write, room.take()), upto));
+                }
                 Command::Act { number } => inner.acts.push(number),
                 Command::Undo { number, step, invocation, attempt } => {
                     event::undoing(self, &step, attempt);
@@ -361,7 +367,10 @@ impl Course {
                 match todo {
                     Todo::Wake(at) => wake = Some(wake.map_or(at, |earlier| earlier.min(at))),
                     Todo::Try { number, key, invocation } => tries.push(async move {
+                        let is_undo = key.op() == Op::Undo;
+                        failpoint::reach(if is_undo { "C15" } else { "C12" }).await;
                         let result = this.hub.attempt(key, this.epoch, &invocation).await;
+                        failpoint::reach(if is_undo { "C16" } else { "C13" }).await;
                         (number, invocation.call, result)
                     }),
                 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    BoxError, Rejection,
+    BoxError, Rejection, failpoint,
     name::Name,
     saga::{
         Call,
@@ -142,14 +142,19 @@ impl Step {
         let settle = u32::try_from(self.settle.as_millis()).unwrap_or(u32::MAX);
         course.begin(key.number(), self.name.clone(), undo, settle).await?;
         under_way.sent = true;
+        failpoint::reach("C3").await;
         let context = StepContext::new(key.clone(), course.epoch());
-        match context.clone().scope(action(key)).await {
+        let result = context.clone().scope(action(key)).await;
+        failpoint::reach("C7").await;
+        let result = match result {
             Ok(value) => {
                 under_way.done(None);
                 Ok(value)
             }
             Err(error) => Err(under_way.failed(&context, &self.name, error.into())),
-        }
+        };
+        failpoint::reach("C9").await;
+        result
     }
 
     fn key(&mut self) -> Result<&StepKey, &SagaError> {

@@ -7,11 +7,14 @@ use std::{
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::saga::{
-    course::Course,
-    hub::Hub,
-    journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
-    machine::Machine,
+use crate::{
+    failpoint,
+    saga::{
+        course::Course,
+        hub::Hub,
+        journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
+        machine::Machine,
+    },
 };
 
 /// How many sagas are taken over, or forgotten, in one transaction.
@@ -80,6 +83,9 @@ pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), Jour
             limit: AT_ONCE,
         };
         let Written::Claimed(claimed) = hub.writer.write(claim).await? else { return Ok(()) };
+        if !claimed.is_empty() {
+            failpoint::reach("C18").await;
+        }
         let was_last = claimed.len() < AT_ONCE as usize;
         for (row, records) in claimed {
             recover(hub, &row, &records);

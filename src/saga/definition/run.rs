@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{BeforePivot, Plan, step::DefinedStep};
 use crate::{
-    Rejection,
+    Rejection, failpoint,
     name::Name,
     saga::{
         course::Course,
@@ -203,8 +203,11 @@ where
             return Err(SagaError::with_source(Kind::Parked { step: step.name.clone() }, reason));
         }
         let mut under_way = UnderWay::sent(course, step.number);
+        failpoint::reach("C3").await;
         let context = StepContext::new(key, course.epoch());
-        match context.clone().scope(step.act(state)).await {
+        let result = context.clone().scope(step.act(state)).await;
+        failpoint::reach("C7").await;
+        match result {
             Ok(output) => {
                 under_way.done(Some(output.clone()));
                 Ok(Some(output))
