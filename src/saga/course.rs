@@ -16,8 +16,8 @@ use crate::{
         error::{Kind, SagaError},
         event,
         hub::{AtWork, Hub},
-        journal::{Ack, Change, Invocation, JournalError, Millis, Room, State, Write, Written},
-        machine::{Command, Item, Machine, NotBegun, Phase},
+        journal::{Ack, Action, Change, Invocation, JournalError, Millis, Room, State, Write, Written},
+        machine::{CannotDo, Command, Item, Machine, NotBegun, Phase},
     },
     step::{Op, SagaId, StepKey, StepOutcome},
 };
@@ -343,6 +343,29 @@ impl Course {
 
 /// For what follows the decision.
 impl Course {
+    /// Does what an operator decided, and returns when that is durable.
+    pub(crate) async fn operate(
+        self: &Arc<Self>,
+        action: Action,
+        number: Option<u32>,
+        note: &str,
+        resume: bool,
+    ) -> Result<Result<(), CannotDo>, SagaError> {
+        let (operated, acks) = {
+            let mut inner = self.inner();
+            let operated = inner.machine.operate(action, number, note, resume, self.hub.clock.now());
+            (operated, self.carry_out(&mut inner, None))
+        };
+        for (ack, upto) in acks {
+            let result = ack.await;
+            self.acked(result, upto);
+        }
+        match *self.stage.borrow() {
+            Stage::Lost(lost) => Err(self.lost(lost)),
+            _ => Ok(operated),
+        }
+    }
+
     /// Has it conducted by a task of its own until it settles, if it hasn't.
     pub(crate) fn conducted(self: &Arc<Self>) {
         let settled = matches!(*self.stage.borrow(), Stage::Settled(_) | Stage::Lost(_));

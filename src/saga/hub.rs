@@ -35,6 +35,8 @@ pub(crate) struct Hub {
     slots: Semaphore,
     /// Every saga at work holds it for reading; whoever drains, for writing.
     gate: Arc<RwLock<()>>,
+    /// One operator at a time.
+    pub(crate) operator: tokio::sync::Mutex<()>,
     /// Becomes true when nothing new is to be begun.
     pub(crate) closing: watch::Sender<bool>,
 }
@@ -58,6 +60,7 @@ impl Hub {
             calls,
             definitions,
             gate: Arc::default(),
+            operator: tokio::sync::Mutex::default(),
             closing: watch::Sender::new(false),
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     failpoint,
     saga::{
         course::Course,
+        definition::Resume,
         hub::Hub,
         journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
         machine::Machine,
@@ -117,6 +118,11 @@ fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
     course.tell(|machine, now| machine.recover(poisoned.as_deref(), definition.is_some(), now));
     course.conducted();
     if let Some(definition) = definition {
-        tokio::spawn(definition.resume(course, records, poisoned));
+        resume(definition, course, records, poisoned);
     }
+}
+
+/// Has a definition go on with a saga where its records end, in a task of its own.
+pub(crate) fn resume(definition: &Arc<dyn Resume>, course: Arc<Course>, records: &[Record], poisoned: Option<String>) {
+    tokio::spawn(definition.resume(course, records, poisoned));
 }

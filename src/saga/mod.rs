@@ -1,6 +1,8 @@
 //! Sagas: transactions over several services, each step of which can be undone.
 #![allow(dead_code, unused_imports)]
 
+#[cfg(feature = "saga-admin")]
+mod admin;
 mod call;
 mod clock;
 mod config;
@@ -14,7 +16,9 @@ mod hub;
 pub mod journal;
 mod keeper;
 mod machine;
+mod operator;
 mod registry;
+mod view;
 
 pub use self::{
     call::Call,
@@ -23,4 +27,6 @@ pub use self::{
     definition::{BeforePivot, SagaDefinition, ServeSaga},
     error::{Kind, SagaError},
     handle::{Saga, Step},
+    operator::OperatorError,
+    view::{SagaDetail, SagaSummary, Shown, ShownRecord},
 };
