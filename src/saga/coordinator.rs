@@ -217,7 +217,7 @@ impl CoordinatorBuilder {
     where
         O: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
     {
-        if let Err(problem) = definition.plan.register(&mut self.calls) {
+        if let Err(problem) = definition.plan.register(&mut self.calls, &definition.plan.top()) {
             self.problems.push(problem);
         }
         self.definitions.push(Arc::new(definition.plan.clone()));

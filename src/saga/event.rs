@@ -5,7 +5,9 @@ use tracing::{debug, error, info, warn};
 use crate::{
     name::Name,
     saga::{
+        SagaError,
         course::{Course, Stage},
+        hub::causes,
         journal::{JournalError, State},
         machine::Setback,
     },
@@ -42,4 +44,9 @@ pub(crate) fn tried(course: &Course, number: u32, call: &Name, result: &Result<(
 
 pub(crate) fn journal_failed(course: &Course, error: &JournalError) {
     error!(saga = %course.id(), name = %course.name(), %error, "can't write to the journal");
+}
+
+pub(crate) fn given_up(course: &Course, error: &SagaError) {
+    let error = causes(error);
+    error!(saga = %course.id(), name = %course.name(), error, "can't go on with a saga past its pivot");
 }
