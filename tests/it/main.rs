@@ -1,6 +1,7 @@
 //! What the layers do, seen through the public API. One binary, because every further one is linked anew.
 
 mod allocations;
+mod barrier;
 mod bulkhead;
 mod circuit_breaker;
 mod contract;
