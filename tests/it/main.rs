@@ -9,5 +9,6 @@ mod examples;
 mod protocol;
 mod retry;
 mod standard;
+mod step;
 mod support;
 mod timeout;

@@ -95,7 +95,8 @@ impl Till {
             "decline" if self.broke.load(std::sync::atomic::Ordering::SeqCst) => {
                 return Err(Stop::refuse(StatusCode::PAYMENT_REQUIRED, "card declined"));
             }
-            "perhaps" if fastrand::bool() => return Err((StatusCode::PAYMENT_REQUIRED, "card declined").into()),
+            // Mostly, so that there are steps of which each attempt is.
+            "perhaps" if fastrand::u8(..8) > 0 => return Err((StatusCode::PAYMENT_REQUIRED, "card declined").into()),
             "later" if self.broke.load(std::sync::atomic::Ordering::SeqCst) => {
                 return Err(Stop::refuse(StatusCode::TOO_MANY_REQUESTS, "come back later"));
             }
