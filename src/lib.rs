@@ -69,7 +69,7 @@ mod rejection;
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
 mod window;
 
-#[cfg(any(feature = "circuit-breaker", feature = "retry"))]
+#[cfg(any(feature = "circuit-breaker", feature = "retry", feature = "saga"))]
 pub mod backoff;
 #[cfg(feature = "retry")]
 pub mod budget;

@@ -8,6 +8,7 @@ mod contract;
 mod examples;
 mod protocol;
 mod retry;
+mod saga;
 mod standard;
 mod step;
 mod support;

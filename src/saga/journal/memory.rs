@@ -132,27 +132,9 @@ impl Held {
             return Written::Fenced;
         }
         kept.extend_from_slice(records);
-        if let Some(state) = change.state {
-            row.state = state;
-        }
-        if change.progress {
-            row.takeovers = 0;
-        }
-        if change.let_go {
-            row.owner = None;
-            row.lease_until = None;
-        }
-        if let Some((ended_at, expires_at)) = change.ended {
-            row.ended_at = Some(ended_at);
-            row.expires_at = Some(expires_at);
-        }
-        if let Some(answer) = &change.answer {
-            row.answer = Some(answer.clone());
-        }
-        row.wake_at = change.wake_at;
-        if change.release_key
-            && let Some(key) = row.scope_key.take()
-        {
+        let key = row.scope_key.clone();
+        change.apply(row);
+        if let (Some(key), None) = (key, &row.scope_key) {
             self.by_key.remove(&key);
         }
         if row.state.is_final()
@@ -175,7 +157,7 @@ impl Held {
         let mine = |row: &SagaRow| row.owner.as_deref() == Some(owner);
         let wanted = |row: &SagaRow| match scope {
             ClaimScope::Expired => row.state != State::Parked && !mine(row) && expired(row),
-            ClaimScope::All => row.state != State::Parked,
+            ClaimScope::All => row.state != State::Parked && !mine(row),
             ClaimScope::One(id) => row.id == *id && (mine(row) || expired(row)),
         };
         let claimed = self.sagas.values_mut().filter(|kept| !kept.row.state.is_final() && wanted(&kept.row));

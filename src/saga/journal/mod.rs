@@ -160,9 +160,9 @@ pub enum Write {
 /// Which sagas a coordinator takes over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimScope {
-    /// Those whose lease has run out.
+    /// Those of others whose lease has run out.
     Expired,
-    /// All unfinished ones, whoever holds them: nobody else is alive.
+    /// All unfinished ones of others: nobody else is alive.
     All,
     /// This one, parked or not, if its lease has run out or it is the claimant's own.
     One(SagaId),
@@ -194,7 +194,7 @@ pub struct Change {
     pub answer: Option<bytes::Bytes>,
     /// Its idempotency key may be used anew.
     pub release_key: bool,
-    /// When it is to be looked at again.
+    /// When it is to be looked at again; unlike the others, `None` says that it isn't waiting.
     pub wake_at: Option<Millis>,
 }
 
@@ -237,6 +237,31 @@ impl fmt::Display for JournalError {
 
 impl std::error::Error for JournalError {}
 
+impl Change {
+    /// What the row is afterwards.
+    pub fn apply(&self, row: &mut SagaRow) {
+        if let Some(state) = self.state {
+            row.state = state;
+        }
+        if self.progress {
+            row.takeovers = 0;
+        }
+        if self.let_go {
+            (row.owner, row.lease_until) = (None, None);
+        }
+        if let Some((ended_at, expires_at)) = self.ended {
+            (row.ended_at, row.expires_at) = (Some(ended_at), Some(expires_at));
+        }
+        if let Some(answer) = &self.answer {
+            row.answer = Some(answer.clone());
+        }
+        if self.release_key {
+            row.scope_key = None;
+        }
+        row.wake_at = self.wake_at;
+    }
+}
+
 impl Write {
     /// About how many bytes it takes, for batches to be bounded by.
     pub(crate) fn size(&self) -> usize {
@@ -260,7 +285,7 @@ impl Record {
             Entry::Intent { undo: Some(invocation), .. } | Entry::Then { call: invocation, .. } => {
                 invocation.args.len()
             }
-            Entry::Done { output: Some(output), .. } => output.len(),
+            Entry::Begun { input: output } | Entry::Done { output: Some(output), .. } => output.len(),
             Entry::Refused { reason, .. }
             | Entry::Unknown { reason, .. }
             | Entry::Undo { reason }

@@ -105,6 +105,11 @@ pub struct Invocation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Entry {
+    /// A saga of a definition begins, and this is what it was given.
+    Begun {
+        /// As JSON.
+        input: Bytes,
+    },
     /// A step is about to be carried out; this is how it is undone.
     Intent {
         /// Which step.
@@ -113,6 +118,9 @@ pub enum Entry {
         step: Name,
         /// What undoes it, if anything has to.
         undo: Option<Invocation>,
+        /// How long to wait, in milliseconds, before what may have happened is undone: until a late action of a
+        /// participant without a barrier can't arrive any more.
+        settle: u32,
     },
     /// It happened, and this was the result, where that is needed to go on.
     Done {
@@ -250,13 +258,14 @@ impl Entry {
             | Self::Failed { number, .. }
             | Self::Parked { number, .. } => Some(*number),
             Self::Operator { number, .. } => *number,
-            Self::Commit | Self::Undo { .. } | Self::Takeover { .. } | Self::End { .. } => None,
+            Self::Begun { .. } | Self::Commit | Self::Undo { .. } | Self::Takeover { .. } | Self::End { .. } => None,
         }
     }
 
     /// What happened, as a label: `intent`, `done`, ...
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Begun { .. } => "begun",
             Self::Intent { .. } => "intent",
             Self::Done { .. } => "done",
             Self::Refused { .. } => "refused",

@@ -52,8 +52,9 @@ impl Writer {
         Arc::clone(&self.shared.room).try_acquire_owned().ok().map(Room)
     }
 
-    /// Queues a write. Those that one task submits are written in that order.
-    pub(crate) fn submit(&self, write: Write, room: Room) -> Ack {
+    /// Queues a write, in a place that was waited for or, for what can't wait, beside all places. Those that one task submits
+    /// are written in that order.
+    pub(crate) fn submit(&self, write: Write, room: Option<Room>) -> Ack {
         let (told, ack) = oneshot::channel();
         let written = self.journal().write(std::slice::from_ref(&write)).map(|mut written| written.remove(0));
         drop(room);
@@ -65,7 +66,7 @@ impl Writer {
     /// Waits for room, and for the write to be durable.
     pub(crate) async fn write(&self, write: Write) -> Result<Written, JournalError> {
         let room = self.room().await;
-        self.submit(write, room).await
+        self.submit(write, Some(room)).await
     }
 
     /// Asks the journal something, without waiting for what is being written.

@@ -1,0 +1,424 @@
+//! A saga at work: the machine that decides, and what carries its commands out.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, future::OptionFuture, stream::FuturesUnordered};
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
+
+use crate::{
+    failpoint,
+    name::Name,
+    saga::{
+        error::{Kind, SagaError},
+        event,
+        hub::{AtWork, Hub},
+        journal::{Ack, Action, Change, Invocation, JournalError, Millis, Room, State, Write, Written},
+        machine::{CannotDo, Command, Item, Machine, NotBegun, Phase},
+    },
+    step::{Op, SagaId, StepKey, StepOutcome},
+};
+
+/// A saga at work.
+#[derive(Debug)]
+pub(crate) struct Course {
+    hub: Arc<Hub>,
+    id: SagaId,
+    name: Name,
+    epoch: u64,
+    inner: Mutex<Inner>,
+    stage: watch::Sender<Stage>,
+    /// Something was put into the inner for the one that conducts.
+    put: Notify,
+    _at_work: AtWork,
+}
+
+#[derive(Debug)]
+struct Inner {
+    machine: Machine,
+    /// Steps that may be carried out now.
+    acts: Vec<u32>,
+    /// For the one that conducts.
+    acks: Vec<(Ack, u32)>,
+    todo: Vec<Todo>,
+    /// Whether a task conducts it.
+    conducted: bool,
+    /// A call couldn't be promised: the saga must not commit.
+    broken_promise: Option<SagaError>,
+}
+
+#[derive(Debug)]
+enum Todo {
+    Try { number: u32, key: StepKey, invocation: Invocation },
+    Wake(Millis),
+}
+
+/// How far a saga is, for those who wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It isn't decided.
+    Running,
+    /// It is durable which way it goes.
+    Decided { committed: bool },
+    /// It is at rest, or parked.
+    Settled(State),
+    /// Nothing more is heard of it here.
+    Lost(Lost),
+}
+
+/// Why nothing more is heard of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    TakenOver,
+    KeyTaken,
+    Exclusive,
+    Journal,
+}
+
+impl Course {
+    pub(crate) fn new(hub: Arc<Hub>, at_work: AtWork, name: Name, machine: Machine) -> Arc<Self> {
+        let fence = machine.fence();
+        let (id, epoch) = (fence.saga, fence.epoch);
+        let inner = Inner {
+            machine,
+            acts: Vec::new(),
+            acks: Vec::new(),
+            todo: Vec::new(),
+            conducted: false,
+            broken_promise: None,
+        };
+        Arc::new(Self {
+            hub,
+            id,
+            name,
+            epoch,
+            inner: Mutex::new(inner),
+            stage: watch::Sender::new(Stage::Running),
+            put: Notify::new(),
+            _at_work: at_work,
+        })
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    pub(crate) fn id(&self) -> SagaId {
+        self.id
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
+    }
+
+    /// Tells the machine something, and carries out what can be carried out at once.
+    pub(crate) fn tell<R>(&self, tell: impl FnOnce(&mut Machine, Millis) -> R) -> R {
+        let now = self.hub.clock.now();
+        let mut inner = self.inner();
+        let told = tell(&mut inner.machine, now);
+        let acks = self.carry_out(&mut inner, None);
+        if !acks.is_empty() || !inner.todo.is_empty() {
+            inner.acks.extend(acks);
+            self.put.notify_one();
+        }
+        told
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing here waits, so it is done under the lock: writes are queued in the order in which they were decided.
+    fn carry_out(&self, inner: &mut Inner, mut room: Option<Room>) -> Vec<(Ack, u32)> {
+        let mut acks = Vec::new();
+        while let Some(command) = inner.machine.poll() {
+            match command {
+                Command::Write { write, upto } => {
+                    if matches!(&write, Write::Append { change: Change { state: Some(State::Undone), .. }, .. }) {
+                        failpoint::hit("C17");
+                    }
+                    acks.push((self.hub.writer.submit(write, room.take()), upto));
+                }
+                Command::Act { number } => inner.acts.push(number),
+                Command::Undo { number, step, invocation, attempt } => {
+                    event::undoing(self, &step, attempt);
+                    inner.todo.push(self.attempt(number, step, Op::Undo, invocation));
+                }
+                Command::Call { number, invocation, attempt } => {
+                    event::calling(self, &invocation.call, attempt);
+                    inner.todo.push(self.attempt(number, invocation.call.clone(), Op::Act, invocation));
+                }
+                Command::Wake { at } => inner.todo.push(Todo::Wake(at)),
+                Command::Decided { committed } => self.reach(Stage::Decided { committed }),
+                Command::Settled(Some(state)) => self.reach(Stage::Settled(state)),
+                // Why, was said before.
+                Command::Settled(None) => {}
+            }
+        }
+        acks
+    }
+
+    fn attempt(&self, number: u32, step: Name, op: Op, invocation: Invocation) -> Todo {
+        let key = StepKey::new(self.id, step, number, op).expect("names are checked before they are journaled");
+        Todo::Try { number, key, invocation }
+    }
+
+    fn reach(&self, stage: Stage) {
+        event::reached(self, stage);
+        self.stage.send_replace(stage);
+        // Whoever conducts has nothing else to wake it, if this was somebody else's doing.
+        self.put.notify_one();
+    }
+
+    fn acked(&self, result: Result<Written, JournalError>, upto: u32) {
+        let lost = match result {
+            Ok(Written::Ok) => return self.tell(|machine, now| machine.durable(upto, now)),
+            Ok(Written::KeyTaken(_)) => Lost::KeyTaken,
+            Ok(Written::ExclusiveTaken(_)) => Lost::Exclusive,
+            Ok(_) => Lost::TakenOver,
+            Err(error) => {
+                event::journal_failed(self, &error);
+                Lost::Journal
+            }
+        };
+        if !matches!(*self.stage.borrow(), Stage::Lost(_)) {
+            self.reach(Stage::Lost(lost));
+        }
+        self.tell(|machine, _| machine.lose());
+    }
+}
+
+/// For the handler.
+impl Course {
+    pub(crate) fn reserve(&self) -> Result<u32, SagaError> {
+        self.inner().machine.reserve().map_err(|not| self.not_begun(not))
+    }
+
+    /// What the records say of a step or call.
+    pub(crate) fn item(&self, number: u32) -> Option<Item> {
+        self.inner().machine.progress().item(number).cloned()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.inner().machine.progress().phase()
+    }
+
+    /// Returns when the step may be carried out, or must not be.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the step is in the journal or not; it counts as unknown until [`ended`](Machine::ended) says that it was
+    /// never begun.
+    pub(crate) async fn begin(
+        &self,
+        number: u32,
+        step: Name,
+        undo: Option<Invocation>,
+        settle: u32,
+    ) -> Result<(), SagaError> {
+        let room = match self.hub.writer.try_room() {
+            Some(room) => room,
+            None => self.hub.writer.room().await,
+        };
+        let acks = {
+            let mut inner = self.inner();
+            let begun = inner.machine.begin(number, step, undo, settle, self.hub.clock.now());
+            begun.map_err(|not| self.not_begun(not))?;
+            self.carry_out(&mut inner, Some(room))
+        };
+        for (ack, upto) in acks {
+            let result = ack.await;
+            self.acked(result, upto);
+        }
+        let mut inner = self.inner();
+        match inner.acts.iter().position(|act| *act == number) {
+            Some(found) => {
+                inner.acts.swap_remove(found);
+                Ok(())
+            }
+            None => Err(self.not_begun(if inner.machine.is_lost() { NotBegun::Lost } else { NotBegun::Over })),
+        }
+    }
+
+    /// Whether a step of a definition may be carried out again.
+    pub(crate) fn resume(&self) -> Result<(), SagaError> {
+        self.inner().machine.resume().map_err(|not| self.not_begun(not))
+    }
+
+    pub(crate) fn ended(&self, number: u32, outcome: StepOutcome, reason: &str, output: Option<Bytes>) {
+        self.tell(|machine, now| machine.ended(number, outcome, reason, output, now));
+    }
+
+    /// What can't be promised makes the saga fail.
+    pub(crate) fn then(&self, call: Result<Invocation, SagaError>) {
+        let now = self.hub.clock.now();
+        let mut inner = self.inner();
+        let promised = call.and_then(|call| inner.machine.then(call, now).map_err(|not| self.not_begun(not)));
+        if let Err(error) = promised {
+            inner.broken_promise.get_or_insert(error);
+        }
+    }
+
+    /// Commits, and returns when that is durable.
+    pub(crate) async fn commit(self: &Arc<Self>, answer: Option<Bytes>) -> Result<(), SagaError> {
+        self.commit_and(answer, false).await
+    }
+
+    /// As [`commit`](Self::commit); if it is `held`, steps follow that only go forward.
+    pub(crate) async fn commit_and(self: &Arc<Self>, answer: Option<Bytes>, held: bool) -> Result<(), SagaError> {
+        let broken = self.inner().broken_promise.take();
+        if let Some(broken) = broken {
+            self.fail(&broken.to_string(), None).await?;
+            return Err(broken);
+        }
+        let mut watch = self.watch();
+        self.tell(|machine, now| machine.commit(answer, held, now));
+        self.conducted();
+        match self.decided(&mut watch).await? {
+            true => Ok(()),
+            false => Err(SagaError::new(Kind::Over)),
+        }
+    }
+
+    /// Decides that it must not have happened, and returns when that is durable.
+    pub(crate) async fn fail(self: &Arc<Self>, reason: &str, answer: Option<Bytes>) -> Result<(), SagaError> {
+        let mut watch = self.watch();
+        self.tell(|machine, now| machine.fail(reason, answer, now));
+        self.conducted();
+        match self.decided(&mut watch).await? {
+            true => Err(SagaError::new(Kind::Over)),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns when it is at rest, or parked, or nothing more is heard of it here.
+    pub(crate) async fn settled(&self) -> Result<State, SagaError> {
+        let settled = |stage: &Stage| matches!(stage, Stage::Settled(_) | Stage::Lost(_));
+        let stage = *self.watch().wait_for(settled).await.expect("the sender is in here");
+        match stage {
+            Stage::Settled(state) => Ok(state),
+            Stage::Lost(lost) => Err(self.lost(lost)),
+            Stage::Running | Stage::Decided { .. } => unreachable!("waited for"),
+        }
+    }
+
+    async fn decided(&self, watch: &mut watch::Receiver<Stage>) -> Result<bool, SagaError> {
+        let stage = *watch.wait_for(|stage| *stage != Stage::Running).await.expect("the sender is in here");
+        match stage {
+            Stage::Decided { committed } => Ok(committed),
+            Stage::Settled(state) => Ok(state == State::Done),
+            Stage::Lost(lost) => Err(self.lost(lost)),
+            Stage::Running => unreachable!("waited for"),
+        }
+    }
+
+    fn not_begun(&self, not: NotBegun) -> SagaError {
+        match (not, *self.stage.borrow()) {
+            (_, Stage::Lost(lost)) => self.lost(lost),
+            (NotBegun::TooMany, _) => SagaError::new(Kind::TooManySteps),
+            (NotBegun::Over | NotBegun::Lost, _) => SagaError::new(Kind::Over),
+        }
+    }
+
+    fn lost(&self, lost: Lost) -> SagaError {
+        SagaError::new(match lost {
+            Lost::TakenOver => Kind::TakenOver,
+            Lost::KeyTaken => Kind::KeyTaken,
+            Lost::Exclusive => Kind::Exclusive,
+            Lost::Journal => Kind::Journal,
+        })
+    }
+}
+
+/// For what follows the decision.
+impl Course {
+    /// Does what an operator decided, and returns when that is durable.
+    pub(crate) async fn operate(
+        self: &Arc<Self>,
+        action: Action,
+        number: Option<u32>,
+        note: &str,
+        resume: bool,
+    ) -> Result<Result<(), CannotDo>, SagaError> {
+        let (operated, acks) = {
+            let mut inner = self.inner();
+            let operated = inner.machine.operate(action, number, note, resume, self.hub.clock.now());
+            (operated, self.carry_out(&mut inner, None))
+        };
+        for (ack, upto) in acks {
+            let result = ack.await;
+            self.acked(result, upto);
+        }
+        match *self.stage.borrow() {
+            Stage::Lost(lost) => Err(self.lost(lost)),
+            _ => Ok(operated),
+        }
+    }
+
+    /// Has it conducted by a task of its own until it settles, if it hasn't.
+    pub(crate) fn conducted(self: &Arc<Self>) {
+        let settled = matches!(*self.stage.borrow(), Stage::Settled(_) | Stage::Lost(_));
+        if !settled && !std::mem::replace(&mut self.inner().conducted, true) {
+            tokio::spawn(Arc::clone(self).conduct());
+        }
+    }
+
+    async fn conduct(self: Arc<Self>) {
+        let this = &*self;
+        let mut acks = FuturesUnordered::new();
+        let mut tries = FuturesUnordered::new();
+        let mut wake: Option<Millis> = None;
+        let mut closing = self.hub.closing.subscribe();
+        loop {
+            let (new_acks, todo) = {
+                let mut inner = self.inner();
+                (std::mem::take(&mut inner.acks), std::mem::take(&mut inner.todo))
+            };
+            acks.extend(new_acks.into_iter().map(|(ack, upto)| async move { (ack.await, upto) }));
+            for todo in todo {
+                match todo {
+                    Todo::Wake(at) => wake = Some(wake.map_or(at, |earlier| earlier.min(at))),
+                    Todo::Try { number, key, invocation } => tries.push(async move {
+                        let is_undo = key.op() == Op::Undo;
+                        failpoint::reach(if is_undo { "C15" } else { "C12" }).await;
+                        let result = this.hub.attempt(key, this.epoch, &invocation).await;
+                        failpoint::reach(if is_undo { "C16" } else { "C13" }).await;
+                        (number, invocation.call, result)
+                    }),
+                }
+            }
+            if matches!(*self.stage.borrow(), Stage::Settled(_) | Stage::Lost(_)) {
+                return;
+            }
+            // What waits is left to the next start.
+            if *closing.borrow() && acks.is_empty() && tries.is_empty() {
+                return;
+            }
+            let timer = OptionFuture::from(wake.map(|at| sleep(self.hub.clock.until(at))));
+            tokio::select! {
+                Some((result, upto)) = acks.next() => self.acked(result, upto),
+                Some((number, call, result)) = tries.next() => {
+                    event::tried(&self, number, &call, &result);
+                    self.tell(|machine, now| machine.tried(number, result, now, fastrand::f64()));
+                }
+                Some(()) = timer => {
+                    wake = None;
+                    self.tell(|machine, now| machine.woken(now));
+                }
+                () = self.put.notified() => {}
+                _ = closing.changed() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What sagas tell.
+
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    name::Name,
+    saga::{
+        course::{Course, Stage},
+        journal::{JournalError, State},
+        machine::Setback,
+    },
+};
+
+pub(crate) fn reached(course: &Course, stage: Stage) {
+    let (saga, name) = (course.id(), course.name());
+    match stage {
+        Stage::Running => {}
+        Stage::Decided { committed: true } => debug!(%saga, %name, "saga committed"),
+        Stage::Decided { committed: false } => info!(%saga, %name, "saga is being undone"),
+        Stage::Settled(State::Parked) => error!(%saga, %name, "saga parked: somebody must look at it"),
+        Stage::Settled(state) => debug!(%saga, %name, state = state.as_str(), "saga is at rest"),
+        Stage::Lost(lost) => warn!(%saga, %name, ?lost, "saga is not in our hands any more"),
+    }
+}
+
+pub(crate) fn undoing(course: &Course, step: &Name, attempt: u32) {
+    debug!(saga = %course.id(), name = %course.name(), %step, attempt, "undoing a step");
+}
+
+pub(crate) fn calling(course: &Course, call: &Name, attempt: u32) {
+    debug!(saga = %course.id(), name = %course.name(), %call, attempt, "making a promised call");
+}
+
+pub(crate) fn tried(course: &Course, number: u32, call: &Name, result: &Result<(), Setback>) {
+    let (saga, name) = (course.id(), course.name());
+    match result {
+        Ok(()) => debug!(%saga, %name, number, %call, "call made"),
+        Err(Setback::Postponed { wait }) => debug!(%saga, %name, number, %call, ?wait, "call refused; it waits"),
+        Err(Setback::Failed { reason }) => warn!(%saga, %name, number, %call, reason, "call failed"),
+    }
+}
+
+pub(crate) fn journal_failed(course: &Course, error: &JournalError) {
+    error!(saga = %course.id(), name = %course.name(), %error, "can't write to the journal");
+}
