@@ -9,11 +9,15 @@
 
 mod memory;
 mod record;
+mod store;
+mod threads;
 mod writer;
 
 use std::fmt;
 
-pub(crate) use self::writer::{Ack, Room, Writer};
+/// Public for the benchmarks only: a [`Coordinator`](crate::saga::Coordinator) has one of its own.
+#[doc(hidden)]
+pub use self::writer::{Ack, Room, Writer};
 pub use self::{
     memory::MemoryJournal,
     record::{Action, Entry, Invocation, Millis, Record, SagaRow, State},
