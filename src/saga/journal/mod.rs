@@ -9,12 +9,16 @@
 
 mod memory;
 mod record;
+#[cfg(feature = "saga-sqlite")]
+mod sqlite;
 mod store;
 mod threads;
 mod writer;
 
 use std::fmt;
 
+#[cfg(feature = "saga-sqlite")]
+pub use self::sqlite::{SqliteJournal, SqliteOptions};
 /// Public for the benchmarks only: a [`Coordinator`](crate::saga::Coordinator) has one of its own.
 #[doc(hidden)]
 pub use self::writer::{Ack, Room, Writer};
