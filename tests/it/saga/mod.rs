@@ -3,4 +3,5 @@
 mod admin;
 mod course;
 mod definition;
+mod journal;
 pub(crate) mod world;
