@@ -86,6 +86,10 @@ pub mod timeout;
 #[cfg(feature = "standard")]
 pub mod standard;
 
+#[cfg(not(feature = "failpoints"))]
+mod failpoint;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
 #[cfg(feature = "saga")]
 pub mod saga;
 #[cfg(feature = "step")]
@@ -108,6 +112,8 @@ pub use self::bulkhead::BulkheadLayer;
 pub use self::circuit_breaker::CircuitBreakerLayer;
 #[cfg(feature = "retry")]
 pub use self::retry::RetryLayer;
+#[cfg(feature = "step")]
+pub use self::step::StepLayer;
 #[cfg(feature = "timeout")]
 pub use self::timeout::TimeoutLayer;
 

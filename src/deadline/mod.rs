@@ -1,5 +1,7 @@
 //! The time by which an exchange must have ended.
 
+#[cfg(any(feature = "step", feature = "timeout"))]
+pub(crate) mod header;
 mod scope;
 
 use std::{fmt, time::Duration};

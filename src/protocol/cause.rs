@@ -65,6 +65,24 @@ pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
     })
 }
 
+/// Whether the request provably wasn't sent: no connection was made.
+pub(crate) fn was_not_sent(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| {
+        #[cfg(feature = "hyper")]
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        error.downcast_ref::<io::Error>().is_some_and(is_refused)
+    })
+}
+
+/// The kind is enough: only connecting can fail in this way.
+fn is_refused(error: &io::Error) -> bool {
+    // An `io::Error` around another error leaves that one out of its sources.
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
+    error.kind() == io::ErrorKind::ConnectionRefused || inner.is_some_and(is_refused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +95,15 @@ mod tests {
         let boxed: BoxError = wrapped.into();
         assert_eq!(of_any(&boxed), Cause::Io(io::ErrorKind::ConnectionRefused));
         assert_eq!(of_any(&"an unknown type"), Cause::Error);
+    }
+
+    #[test]
+    fn a_refused_connection_is_found_however_deep_it_lies() {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert!(was_not_sent(&refused()));
+        assert!(was_not_sent(&io::Error::other(refused())));
+        assert!(was_not_sent(&io::Error::other(io::Error::other(refused()))));
+        assert!(!was_not_sent(&io::Error::from(io::ErrorKind::ConnectionReset)));
+        assert!(!was_not_sent(&io::Error::other("refused")));
     }
 }

@@ -24,6 +24,7 @@ pub mod grpc;
 pub mod http;
 pub mod plain;
 pub(crate) mod retry_after;
+pub(crate) mod sent;
 
 pub use self::{
     grpc::{ClassifyStatus, Grpc, ServerFaults},

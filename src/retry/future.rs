@@ -228,6 +228,9 @@ impl<S, P, R, K> Call<S, P, R, K> {
         let pass = course.admit(failure, protocol.deadline(kept))?;
         // Last, for it takes the body away from the attempt before.
         let request = protocol.again(kept, course.retries() + 1).map_err(|_| GaveUp::NotReplayable)?;
+        if course.maybe_sent() {
+            protocol.mark_sent(kept);
+        }
         Ok((pass.wait, request, pass.tokens))
     }
 }

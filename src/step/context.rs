@@ -5,14 +5,14 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
 
-use super::key::StepKey;
+use super::{key::StepKey, outcome::StepOutcome};
 
 tokio::task_local! {
     static CURRENT: StepContext;
@@ -30,22 +30,14 @@ pub struct StepContext {
 }
 
 /// What a step's calls came to, for the step's own outcome to be told by.
+///
+/// One word: whether a call was refused, whether one ended otherwise, and how many haven't ended.
 #[derive(Debug, Default)]
-struct Heard(AtomicU8);
+struct Heard(AtomicU64);
 
-/// What became of a call, as far as can be told from its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StepOutcome {
-    /// It happened.
-    Done,
-    /// It certainly did not happen: it wasn't sent, or was refused.
-    Refused,
-    /// It may have happened: timed out, cut off, cancelled, or failed on the other side.
-    Unknown,
-}
-
-const REFUSED: u8 = 1;
-const OTHERWISE: u8 = 2;
+const REFUSED: u64 = 1;
+const OTHERWISE: u64 = 2;
+const CALL: u64 = 4;
 
 impl StepContext {
     /// The step `key`, carried out by the coordinator that holds its saga in its `epoch`th time.
@@ -71,11 +63,18 @@ impl StepContext {
 
     /// Notes what became of a call made in this step.
     pub fn note(&self, outcome: StepOutcome) {
-        let bit = if outcome == StepOutcome::Refused { REFUSED } else { OTHERWISE };
-        self.heard.0.fetch_or(bit, Ordering::AcqRel);
+        self.heard.note(outcome);
+    }
+
+    /// A call is made in this step, and its outcome will be told.
+    pub(crate) fn begin_call(&self) -> NotedCall {
+        self.heard.0.fetch_add(CALL, Ordering::AcqRel);
+        NotedCall { heard: self.heard.clone(), outcome: StepOutcome::Unknown }
     }
 
     /// Whether calls were [noted](Self::note) in this step, and each was refused: then a step that failed didn't happen.
+    ///
+    /// A call whose end isn't known yet, for it runs in another task or its answer hasn't been read, may have happened.
     pub fn was_refused(&self) -> bool {
         self.heard.0.load(Ordering::Acquire) == REFUSED
     }
@@ -89,6 +88,34 @@ impl StepContext {
     /// step spawns.
     pub fn carry<F>(future: F) -> InStep<F> {
         InStep { step: Self::current(), future }
+    }
+}
+
+/// A call whose outcome the step will be told, when this is dropped at the latest.
+#[derive(Debug)]
+pub(crate) struct NotedCall {
+    heard: Arc<Heard>,
+    outcome: StepOutcome,
+}
+
+impl NotedCall {
+    pub(crate) fn end(mut self, outcome: StepOutcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for NotedCall {
+    fn drop(&mut self) {
+        // The outcome first, so that there is no moment at which the call has ended and left no trace.
+        self.heard.note(self.outcome);
+        self.heard.0.fetch_sub(CALL, Ordering::AcqRel);
+    }
+}
+
+impl Heard {
+    fn note(&self, outcome: StepOutcome) {
+        let bit = if outcome == StepOutcome::Refused { REFUSED } else { OTHERWISE };
+        self.0.fetch_or(bit, Ordering::AcqRel);
     }
 }
 
@@ -138,6 +165,18 @@ mod tests {
             mixed.note(StepOutcome::Refused);
             assert!(!mixed.was_refused(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_call_that_has_not_ended_may_have_happened() {
+        let step = step();
+        let (refused, under_way) = (step.begin_call(), step.begin_call());
+        refused.end(StepOutcome::Refused);
+        assert!(!step.was_refused(), "the other call may yet happen");
+        under_way.end(StepOutcome::Refused);
+        assert!(step.was_refused());
+        drop(step.begin_call());
+        assert!(!step.was_refused(), "a call that was dropped may have happened");
     }
 
     #[tokio::test]

@@ -4,13 +4,13 @@ use http::{Extensions, HeaderMap, Request};
 use tokio::time::Instant;
 
 use crate::{
-    deadline::Deadline,
-    name::Name,
-    protocol::{Grpc, Http, Plain},
-    timeout::{
-        event,
+    deadline::{
+        Deadline,
         header::{Format, GrpcTimeout, Millis},
     },
+    name::Name,
+    protocol::{Grpc, Http, Plain},
+    timeout::event,
 };
 
 /// How the requests of a protocol carry their deadline.

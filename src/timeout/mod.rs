@@ -99,7 +99,6 @@ mod config;
 mod event;
 mod expire;
 mod future;
-mod header;
 mod layer;
 mod limit;
 mod policy;
@@ -114,8 +113,8 @@ pub use self::{
     config::TimeoutConfig,
     expire::{Expire, Guard},
     future::{ResponseFuture, Run},
-    header::{GRPC_TIMEOUT, REQUEST_TIMEOUT_MS},
     layer::TimeoutLayer,
     policy::{Timeout, TimeoutSnapshot},
     service::TimeoutService,
 };
+pub use crate::deadline::header::{GRPC_TIMEOUT, REQUEST_TIMEOUT_MS};

@@ -11,7 +11,6 @@ use http_body::Body;
 use super::{
     OVERLOADED, Repeat, Unsaid, Verdict,
     http::{KeptRequest, without_rejection},
-    was_not_sent,
 };
 use crate::{
     budget::Cost,
@@ -50,6 +49,10 @@ where
 
     fn again(&self, kept: &mut KeptRequest<B>, retries: u32) -> Result<Request<B>, Lost> {
         kept.again(GRPC_PREVIOUS_ATTEMPTS, retries)
+    }
+
+    fn mark_sent(&self, kept: &KeptRequest<B>) {
+        kept.mark_sent();
     }
 
     fn deadline(&self, kept: &KeptRequest<B>) -> Option<Deadline> {
@@ -158,5 +161,5 @@ fn judge_error<R: RetryStatus>(rules: &R, error: Option<&(dyn Error + 'static)>)
         trailers.insert("grpc-status", http::HeaderValue::from(status.code() as i32));
         return judge_status(rules, Code::read(&trailers).unwrap_or(Code::Unknown), &trailers, true);
     }
-    judge_status(rules, Code::Unavailable, &none, !was_not_sent(error))
+    judge_status(rules, Code::Unavailable, &none, !cause::was_not_sent(error))
 }

@@ -7,11 +7,11 @@ use std::{
 
 use http::{HeaderName, Request, Response, StatusCode, request};
 
-use super::{OVERLOADED, Repeat, Unsaid, Verdict, was_not_sent};
+use super::{OVERLOADED, Repeat, Unsaid, Verdict};
 use crate::{
     budget::Cost,
     deadline::Deadline,
-    protocol::{Http, cause, retry_after},
+    protocol::{Http, cause, retry_after, sent::MaybeSent},
     rejection::Rejection,
     retry::{
         attempt::{Attempt, HTTP_PREVIOUS_ATTEMPTS},
@@ -43,6 +43,12 @@ impl<B: ReplayBody> KeptRequest<B> {
         Ok(Request::from_parts(head, body))
     }
 
+    pub(super) fn mark_sent(&self) {
+        if let Some(maybe_sent) = self.head.extensions.get::<MaybeSent>() {
+            maybe_sent.mark();
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Deadline> {
         self.head.extensions.get::<Deadline>().copied()
     }
@@ -70,6 +76,10 @@ where
 
     fn again(&self, kept: &mut KeptRequest<B>, retries: u32) -> Result<Request<B>, Lost> {
         kept.again(HTTP_PREVIOUS_ATTEMPTS, retries)
+    }
+
+    fn mark_sent(&self, kept: &KeptRequest<B>) {
+        kept.mark_sent();
     }
 
     fn deadline(&self, kept: &KeptRequest<B>) -> Option<Deadline> {
@@ -131,5 +141,5 @@ fn judge_error<E: 'static>(error: &E) -> Verdict {
     if error.and_then(Rejection::find_in).is_some() {
         return Verdict::Refused { by_server: false };
     }
-    Verdict::Failed(Failure { cost: Cost::Transient, ask: None, sent: !error.is_some_and(was_not_sent) })
+    Verdict::Failed(Failure { cost: Cost::Transient, ask: None, sent: !error.is_some_and(cause::was_not_sent) })
 }

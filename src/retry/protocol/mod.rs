@@ -4,11 +4,7 @@ mod grpc;
 mod http;
 mod plain;
 
-use std::{
-    error::Error,
-    io,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use super::{
     course::Failure,
@@ -16,7 +12,7 @@ use super::{
 };
 use crate::{
     deadline::Deadline,
-    protocol::{Grpc, Http, Plain, cause},
+    protocol::{Grpc, Http, Plain},
 };
 
 /// How a request is kept and sent again, and what an answer says, in each of the three protocols.
@@ -41,6 +37,9 @@ pub trait Repeat<Req, Res, E, R>: sealed::Sealed {
     ///
     /// If it can't be.
     fn again(&self, kept: &mut Self::Kept, retries: u32) -> Result<Req, Lost>;
+
+    /// Another attempt is made after one that may have been carried out, for those further out who want to know.
+    fn mark_sent(&self, _kept: &Self::Kept) {}
 
     /// The deadline the request came with.
     fn deadline(&self, kept: &Self::Kept) -> Option<Deadline>;
@@ -106,36 +105,3 @@ mod sealed {
 
 /// A proxy's word that it has too much to do to be asked again (Envoy).
 const OVERLOADED: &str = "x-envoy-overloaded";
-
-/// Whether the request provably wasn't sent: no connection was made.
-fn was_not_sent(error: &(dyn Error + 'static)) -> bool {
-    cause::chain(error).any(|error| {
-        #[cfg(feature = "hyper")]
-        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
-        }
-        error.downcast_ref::<io::Error>().is_some_and(is_refused)
-    })
-}
-
-/// The kind is enough: only connecting can fail in this way.
-fn is_refused(error: &io::Error) -> bool {
-    // An `io::Error` around another error leaves that one out of its sources.
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>());
-    error.kind() == io::ErrorKind::ConnectionRefused || inner.is_some_and(is_refused)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_connection_is_found_however_deep_it_lies() {
-        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-        assert!(was_not_sent(&refused()));
-        assert!(was_not_sent(&io::Error::other(refused())));
-        assert!(was_not_sent(&io::Error::other(io::Error::other(refused()))));
-        assert!(!was_not_sent(&io::Error::from(io::ErrorKind::ConnectionReset)));
-        assert!(!was_not_sent(&io::Error::other("refused")));
-    }
-}
