@@ -2,12 +2,13 @@
 
 use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::{
-    BoxError, InvalidConfig,
+    BoxError, Deadline, InvalidConfig,
     name::Name,
     saga::{
         Call, CoordinatorConfig, Saga,
@@ -39,6 +40,17 @@ pub struct CoordinatorBuilder {
     calls: Registry,
     problems: Vec<String>,
     config: CoordinatorConfig,
+}
+
+/// What a saga's row says of the request that it is to carry out.
+#[derive(Debug, Default)]
+pub(crate) struct Origin {
+    pub(crate) scope_key: Option<String>,
+    pub(crate) fingerprint: Option<Bytes>,
+    pub(crate) exclusive: Option<String>,
+    pub(crate) parent: Option<(SagaId, String)>,
+    pub(crate) trace: Option<String>,
+    pub(crate) deadline: Option<Deadline>,
 }
 
 /// Why a coordinator doesn't start.
@@ -131,8 +143,19 @@ impl Coordinator {
 
     /// A saga that begins: nothing of it is written before its first step.
     pub(crate) fn begin(&self, name: Name) -> Result<Saga, SagaError> {
+        self.begin_from(name, Origin::default())
+    }
+
+    /// As [`begin`](Self::begin), for a request.
+    pub(crate) fn begin_from(&self, name: Name, origin: Origin) -> Result<Saga, SagaError> {
         let at_work = self.hub.enter().ok_or_else(|| SagaError::new(Kind::Draining))?;
-        let row = self.hub.row(SagaId::new(), name.clone());
+        let mut row = self.hub.row(SagaId::new(), name.clone());
+        row.scope_key = origin.scope_key;
+        row.fingerprint = origin.fingerprint;
+        row.exclusive = origin.exclusive;
+        row.parent = origin.parent;
+        row.trace = origin.trace;
+        row.deadline = origin.deadline.map(|deadline| self.hub.clock.at(deadline.instant()));
         let machine = Machine::new(row, self.hub.config.rules());
         Ok(Saga::new(Course::new(Arc::clone(&self.hub), at_work, name, machine)))
     }

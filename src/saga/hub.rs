@@ -16,6 +16,7 @@ use crate::{
         journal::{Invocation, SagaRow, State, Writer},
         machine::Setback,
         registry::Registry,
+        turns::Turns,
     },
     step::{SagaId, StepContext, StepKey},
 };
@@ -29,6 +30,10 @@ pub(crate) struct Hub {
     pub(crate) owner: String,
     pub(crate) config: CoordinatorConfig,
     pub(crate) calls: Registry,
+    /// Who is carrying out what an idempotency key was sent with.
+    pub(crate) keys: Turns,
+    /// Who is working on what nobody else may work on.
+    pub(crate) exclusive: Turns,
     /// How many undos and promised calls are made at once.
     slots: Semaphore,
     /// Every saga at work holds it for reading; whoever drains, for writing.
@@ -49,6 +54,8 @@ impl Hub {
             slots: Semaphore::new(config.at_once),
             config,
             calls,
+            keys: Turns::default(),
+            exclusive: Turns::default(),
             gate: Arc::default(),
             closing: watch::Sender::new(false),
         }
