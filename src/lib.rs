@@ -86,6 +86,8 @@ pub mod timeout;
 #[cfg(feature = "standard")]
 pub mod standard;
 
+#[cfg(feature = "barrier")]
+pub mod barrier;
 #[cfg(not(feature = "failpoints"))]
 mod failpoint;
 #[cfg(feature = "failpoints")]
@@ -106,6 +108,8 @@ pub use self::{
 /// The error of the plain flavour: tower's own.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+#[cfg(feature = "barrier")]
+pub use self::barrier::BarrierLayer;
 #[cfg(feature = "bulkhead")]
 pub use self::bulkhead::BulkheadLayer;
 #[cfg(feature = "circuit-breaker")]

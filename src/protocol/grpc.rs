@@ -260,8 +260,13 @@ impl Code {
     /// The `grpc-status` of trailers, or of the head of a trailers-only answer. Unreadable is `UNKNOWN`.
     pub fn read(trailers: &HeaderMap) -> Option<Self> {
         let value = trailers.get(STATUS)?;
-        let code = value.to_str().ok().and_then(|code| code.parse::<usize>().ok());
-        Some(code.and_then(|code| Self::ALL.get(code)).map_or(Self::Unknown, |(code, _)| *code))
+        Some(value.to_str().ok().and_then(|code| code.parse().ok()).map_or(Self::Unknown, Self::of_number))
+    }
+
+    /// The code of this number. One that isn't known is `UNKNOWN`.
+    pub(crate) fn of_number(number: i32) -> Self {
+        let known = usize::try_from(number).ok().and_then(|number| Self::ALL.get(number));
+        known.map_or(Self::Unknown, |(code, _)| *code)
     }
 
     /// The status, if the head tells it: a trailers-only answer, or one that isn't gRPC at all, such as a proxy's.

@@ -39,6 +39,9 @@ impl SagaError {
             Kind::Draining => busy("shutting_down"),
             Kind::TakenOver => busy("taken_over"),
             Kind::Journal => busy("journal_failed"),
+            Kind::Parked { .. } => {
+                Said::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, "parked", self.to_string())
+            }
             Kind::Invalid | Kind::Over | Kind::TooManySteps => {
                 Said::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "saga_misused", self.to_string())
             }

@@ -74,12 +74,6 @@ impl CoordinatorConfig {
     }
 
     pub(crate) fn rules(&self) -> Rules {
-        Rules {
-            attempts: self.undo_attempts,
-            backoff: self.backoff,
-            takeovers: self.takeovers,
-            retention: self.retention,
-            steps: self.step_limit,
-        }
+        Rules { attempts: self.undo_attempts, backoff: self.backoff, retention: self.retention, steps: self.step_limit }
     }
 }

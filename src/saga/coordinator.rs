@@ -3,16 +3,17 @@
 use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::{
-    BoxError, Deadline, InvalidConfig,
+    BoxError, Deadline, InvalidConfig, failpoint,
     name::Name,
     saga::{
-        Call, CoordinatorConfig, Saga,
+        Call, CoordinatorConfig, Saga, SagaDefinition,
         course::Course,
+        definition::{Plan, Resume, ServeSaga},
         error::{Kind, SagaError},
         hub::{Hub, causes},
         journal::{Journal, JournalError, MemoryJournal, Write, Writer},
@@ -38,6 +39,7 @@ pub struct Coordinator {
 pub struct CoordinatorBuilder {
     writer: Box<dyn FnOnce() -> Result<Writer, JournalError> + Send>,
     calls: Registry,
+    definitions: Vec<Arc<dyn Resume>>,
     problems: Vec<String>,
     config: CoordinatorConfig,
 }
@@ -45,6 +47,8 @@ pub struct CoordinatorBuilder {
 /// What a saga's row says of the request that it is to carry out.
 #[derive(Debug, Default)]
 pub(crate) struct Origin {
+    /// Of its definition; 0 without one.
+    pub(crate) version: u32,
     pub(crate) scope_key: Option<String>,
     pub(crate) fingerprint: Option<Bytes>,
     pub(crate) exclusive: Option<String>,
@@ -92,7 +96,8 @@ impl Coordinator {
         Self::in_journal_inline(journal)
     }
 
-    fn in_journal_inline(journal: impl Journal) -> CoordinatorBuilder {
+    /// A coordinator with a journal of your own that doesn't block: it is written in whichever task has something to write.
+    pub fn in_journal_inline(journal: impl Journal) -> CoordinatorBuilder {
         CoordinatorBuilder::new(move || Ok(Writer::inline(journal)))
     }
 
@@ -141,15 +146,34 @@ impl Coordinator {
         }
     }
 
+    /// A service that carries `definition` out for each state it is called with.
+    ///
+    /// # Panics
+    ///
+    /// If this coordinator was not told of the definition, by [`define`](CoordinatorBuilder::define), before it started:
+    /// after a crash it couldn't go on with its sagas.
+    #[track_caller]
+    pub fn serve<O, A>(&self, definition: &SagaDefinition<O, A>) -> ServeSaga<O> {
+        let Plan { name, version, .. } = &definition.plan;
+        let is_defined = self.hub.definition(name.as_str(), *version).is_some();
+        assert!(is_defined, "saga {name} version {version} must be defined before the coordinator starts");
+        ServeSaga::new(self.clone(), definition.plan.clone())
+    }
+
     /// A saga that begins: nothing of it is written before its first step.
     pub(crate) fn begin(&self, name: Name) -> Result<Saga, SagaError> {
         self.begin_from(name, Origin::default())
+    }
+
+    pub(crate) fn begin_version(&self, name: Name, version: u32) -> Result<Saga, SagaError> {
+        self.begin_from(name, Origin { version, ..Origin::default() })
     }
 
     /// As [`begin`](Self::begin), for a request.
     pub(crate) fn begin_from(&self, name: Name, origin: Origin) -> Result<Saga, SagaError> {
         let at_work = self.hub.enter().ok_or_else(|| SagaError::new(Kind::Draining))?;
         let mut row = self.hub.row(SagaId::new(), name.clone());
+        row.version = origin.version;
         row.scope_key = origin.scope_key;
         row.fingerprint = origin.fingerprint;
         row.exclusive = origin.exclusive;
@@ -172,6 +196,7 @@ impl Coordinator {
     /// The journal failed. What is left is taken over when its lease has run out, or at the next start.
     pub async fn drain(&self, within: Duration) -> Result<Drained, JournalError> {
         self.hub.closing.send_replace(true);
+        failpoint::reach("C21").await;
         let in_time = timeout(within, self.hub.close_gate()).await.is_ok();
         self.hub.writer.write(Write::Release { owner: self.hub.owner.clone() }).await?;
         Ok(Drained { in_time })
@@ -185,6 +210,7 @@ impl CoordinatorBuilder {
         Self {
             writer: Box::new(writer),
             calls: Registry::default(),
+            definitions: Vec::new(),
             problems: Vec::new(),
             config: CoordinatorConfig::default(),
         }
@@ -205,9 +231,22 @@ impl CoordinatorBuilder {
         if let Err(error) = check_name(call.name()) {
             self.problems.push(error.to_string());
         }
-        if let Err(name) = self.calls.insert(call, service) {
-            self.problems.push(format!("call {name} is registered twice"));
+        if !self.calls.insert(call.name(), call.is_shown(), service) {
+            self.problems.push(format!("call {} is registered twice", call.name()));
         }
+        self
+    }
+
+    /// Tells it of a definition, so that it can [serve](Coordinator::serve) it, and go on with the sagas of it that it finds
+    /// in the journal.
+    pub fn define<O, A>(mut self, definition: &SagaDefinition<O, A>) -> Self
+    where
+        O: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+    {
+        if let Err(problem) = definition.plan.register(&mut self.calls, &definition.plan.top()) {
+            self.problems.push(problem);
+        }
+        self.definitions.push(Arc::new(definition.plan.clone()));
         self
     }
 
@@ -234,10 +273,12 @@ impl CoordinatorBuilder {
             .map_err(StartError::Journal)?;
         let needs = writer.ask(|journal| journal.needs()).await.map_err(StartError::Journal)?;
         let unregistered: Vec<String> = needs.calls.into_iter().filter(|call| self.calls.get(call).is_none()).collect();
-        if !unregistered.is_empty() || !needs.definitions.is_empty() {
-            return Err(StartError::Unregistered { calls: unregistered, definitions: needs.definitions });
+        let hub = Arc::new(Hub::new(writer, self.config, self.calls, self.definitions));
+        let mut definitions = needs.definitions;
+        definitions.retain(|(name, version)| hub.definition(name, *version).is_none());
+        if !unregistered.is_empty() || !definitions.is_empty() {
+            return Err(StartError::Unregistered { calls: unregistered, definitions });
         }
-        let hub = Arc::new(Hub::new(writer, self.config, self.calls));
         keeper::take_over(&hub, true).await.map_err(StartError::Journal)?;
         keeper::keep(&hub);
         Ok(Coordinator { hub })

@@ -10,13 +10,14 @@ use tokio::{
 };
 
 use crate::{
+    failpoint,
     name::Name,
     saga::{
         error::{Kind, SagaError},
         event,
         hub::{AtWork, Hub},
-        journal::{Ack, Invocation, JournalError, Millis, Room, State, Written},
-        machine::{Command, Machine, NotBegun},
+        journal::{Ack, Action, Change, Invocation, JournalError, Millis, Room, State, Write, Written},
+        machine::{CannotDo, Command, Item, Machine, NotBegun, Phase},
     },
     step::{Op, SagaId, StepKey, StepOutcome},
 };
@@ -43,6 +44,8 @@ struct Inner {
     /// For the one that conducts.
     acks: Vec<(Ack, u32)>,
     todo: Vec<Todo>,
+    /// Whether a task conducts it.
+    conducted: bool,
     /// A call couldn't be promised: the saga must not commit.
     broken_promise: Option<SagaError>,
 }
@@ -73,13 +76,22 @@ pub(crate) enum Lost {
     KeyTaken,
     Exclusive,
     Journal,
+    /// What is journaled doesn't fit its definition.
+    Damaged,
 }
 
 impl Course {
     pub(crate) fn new(hub: Arc<Hub>, at_work: AtWork, name: Name, machine: Machine) -> Arc<Self> {
         let fence = machine.fence();
         let (id, epoch) = (fence.saga, fence.epoch);
-        let inner = Inner { machine, acts: Vec::new(), acks: Vec::new(), todo: Vec::new(), broken_promise: None };
+        let inner = Inner {
+            machine,
+            acts: Vec::new(),
+            acks: Vec::new(),
+            todo: Vec::new(),
+            conducted: false,
+            broken_promise: None,
+        };
         Arc::new(Self {
             hub,
             id,
@@ -134,7 +146,12 @@ impl Course {
         let mut acks = Vec::new();
         while let Some(command) = inner.machine.poll() {
             match command {
-                Command::Write { write, upto } => acks.push((self.hub.writer.submit(write, room.take()), upto)),
+                Command::Write { write, upto } => {
+                    if matches!(&write, Write::Append { change: Change { state: Some(State::Undone), .. }, .. }) {
+                        failpoint::hit("C17");
+                    }
+                    acks.push((self.hub.writer.submit(write, room.take()), upto));
+                }
                 Command::Act { number } => inner.acts.push(number),
                 Command::Undo { number, step, invocation, attempt } => {
                     event::undoing(self, &step, attempt);
@@ -162,6 +179,8 @@ impl Course {
     fn reach(&self, stage: Stage) {
         event::reached(self, stage);
         self.stage.send_replace(stage);
+        // Whoever conducts has nothing else to wake it, if this was somebody else's doing.
+        self.put.notify_one();
     }
 
     fn acked(&self, result: Result<Written, JournalError>, upto: u32) {
@@ -186,6 +205,15 @@ impl Course {
 impl Course {
     pub(crate) fn reserve(&self) -> Result<u32, SagaError> {
         self.inner().machine.reserve().map_err(|not| self.not_begun(not))
+    }
+
+    /// What the records say of a step or call.
+    pub(crate) fn item(&self, number: u32) -> Option<Item> {
+        self.inner().machine.progress().item(number).cloned()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.inner().machine.progress().phase()
     }
 
     /// Returns when the step may be carried out, or must not be.
@@ -225,6 +253,23 @@ impl Course {
         }
     }
 
+    /// Takes numbers for as many steps, and gives the first.
+    pub(crate) fn reserve_many(&self, steps: u32) -> Result<u32, SagaError> {
+        self.inner().machine.reserve_many(steps).map_err(|not| self.not_begun(not))
+    }
+
+    /// It can't be gone on with here: the next start may.
+    pub(crate) fn give_up(&self, error: &SagaError) {
+        event::given_up(self, error);
+        self.reach(Stage::Lost(Lost::Damaged));
+        self.tell(|machine, _| machine.lose());
+    }
+
+    /// Whether a step of a definition may be carried out again.
+    pub(crate) fn resume(&self) -> Result<(), SagaError> {
+        self.inner().machine.resume().map_err(|not| self.not_begun(not))
+    }
+
     pub(crate) fn ended(&self, number: u32, outcome: StepOutcome, reason: &str, output: Option<Bytes>) {
         self.tell(|machine, now| machine.ended(number, outcome, reason, output, now));
     }
@@ -241,13 +286,18 @@ impl Course {
 
     /// Commits, and returns when that is durable.
     pub(crate) async fn commit(self: &Arc<Self>, answer: Option<Bytes>) -> Result<(), SagaError> {
+        self.commit_and(answer, false).await
+    }
+
+    /// As [`commit`](Self::commit); if it is `held`, steps follow that only go forward.
+    pub(crate) async fn commit_and(self: &Arc<Self>, answer: Option<Bytes>, held: bool) -> Result<(), SagaError> {
         let broken = self.inner().broken_promise.take();
         if let Some(broken) = broken {
             self.fail(&broken.to_string(), None).await?;
             return Err(broken);
         }
         let mut watch = self.watch();
-        self.tell(|machine, now| machine.commit(answer, false, now));
+        self.tell(|machine, now| machine.commit(answer, held, now));
         self.conducted();
         match self.decided(&mut watch).await? {
             true => Ok(()),
@@ -263,6 +313,17 @@ impl Course {
         match self.decided(&mut watch).await? {
             true => Err(SagaError::new(Kind::Over)),
             false => Ok(()),
+        }
+    }
+
+    /// Returns when it is at rest, or parked, or nothing more is heard of it here.
+    pub(crate) async fn settled(&self) -> Result<State, SagaError> {
+        let settled = |stage: &Stage| matches!(stage, Stage::Settled(_) | Stage::Lost(_));
+        let stage = *self.watch().wait_for(settled).await.expect("the sender is in here");
+        match stage {
+            Stage::Settled(state) => Ok(state),
+            Stage::Lost(lost) => Err(self.lost(lost)),
+            Stage::Running | Stage::Decided { .. } => unreachable!("waited for"),
         }
     }
 
@@ -290,15 +351,40 @@ impl Course {
             Lost::KeyTaken => Kind::KeyTaken,
             Lost::Exclusive => Kind::Exclusive,
             Lost::Journal => Kind::Journal,
+            Lost::Damaged => Kind::Invalid,
         })
     }
 }
 
 /// For what follows the decision.
 impl Course {
+    /// Does what an operator decided, and returns when that is durable.
+    pub(crate) async fn operate(
+        self: &Arc<Self>,
+        action: Action,
+        number: Option<u32>,
+        note: &str,
+        resume: bool,
+    ) -> Result<Result<(), CannotDo>, SagaError> {
+        let (operated, acks) = {
+            let mut inner = self.inner();
+            let operated = inner.machine.operate(action, number, note, resume, self.hub.clock.now());
+            (operated, self.carry_out(&mut inner, None))
+        };
+        for (ack, upto) in acks {
+            let result = ack.await;
+            self.acked(result, upto);
+        }
+        match *self.stage.borrow() {
+            Stage::Lost(lost) => Err(self.lost(lost)),
+            _ => Ok(operated),
+        }
+    }
+
     /// Has it conducted by a task of its own until it settles, if it hasn't.
     pub(crate) fn conducted(self: &Arc<Self>) {
-        if !matches!(*self.stage.borrow(), Stage::Settled(_) | Stage::Lost(_)) {
+        let settled = matches!(*self.stage.borrow(), Stage::Settled(_) | Stage::Lost(_));
+        if !settled && !std::mem::replace(&mut self.inner().conducted, true) {
             tokio::spawn(Arc::clone(self).conduct());
         }
     }
@@ -319,7 +405,10 @@ impl Course {
                 match todo {
                     Todo::Wake(at) => wake = Some(wake.map_or(at, |earlier| earlier.min(at))),
                     Todo::Try { number, key, invocation } => tries.push(async move {
+                        let is_undo = key.op() == Op::Undo;
+                        failpoint::reach(if is_undo { "C15" } else { "C12" }).await;
                         let result = this.hub.attempt(key, this.epoch, &invocation).await;
+                        failpoint::reach(if is_undo { "C16" } else { "C13" }).await;
                         (number, invocation.call, result)
                     }),
                 }

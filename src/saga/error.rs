@@ -33,6 +33,11 @@ pub enum Kind {
     Over,
     /// The saga has as many steps as a saga may have.
     TooManySteps,
+    /// A step that can only go forward was tried as often as it may be, and waits for somebody to look at it.
+    Parked {
+        /// Its name.
+        step: Name,
+    },
     /// Another coordinator has taken the saga over; what becomes of it is decided there.
     TakenOver,
     /// Another unfinished saga works on what this one wants for itself.
@@ -62,7 +67,7 @@ impl SagaError {
     /// The step that failed, if it was one.
     pub fn step(&self) -> Option<&Name> {
         match &self.kind {
-            Kind::Step { step, .. } => Some(step),
+            Kind::Step { step, .. } | Kind::Parked { step } => Some(step),
             _ => None,
         }
     }
@@ -97,6 +102,9 @@ impl fmt::Display for SagaError {
         match &self.kind {
             Kind::Step { step, outcome: StepOutcome::Refused } => write!(f, "step {step} was refused"),
             Kind::Step { step, .. } => write!(f, "step {step} may or may not have happened"),
+            Kind::Parked { step } => {
+                write!(f, "step {step} can't be carried out, and waits for somebody to look at it")
+            }
             Kind::Invalid => f.write_str("the step can't be journaled"),
             Kind::Over => f.write_str("the saga is over"),
             Kind::TooManySteps => f.write_str("the saga has too many steps"),

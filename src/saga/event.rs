@@ -7,6 +7,7 @@ use crate::{
     saga::{
         SagaError,
         course::{Course, Stage},
+        hub::causes,
         journal::{JournalError, SagaRow, State},
         machine::Setback,
     },
@@ -45,8 +46,8 @@ pub(crate) fn journal_failed(course: &Course, error: &JournalError) {
     error!(saga = %course.id(), name = %course.name(), %error, "can't write to the journal");
 }
 
-pub(crate) fn given_up(course: &Course, reason: &'static str) {
-    info!(saga = %course.id(), name = %course.name(), reason, "saga given up");
+pub(crate) fn cut_off(course: &Course, reason: &'static str) {
+    info!(saga = %course.id(), name = %course.name(), reason, "handler cut off");
 }
 
 pub(crate) fn outcome_unknown(course: &Course, error: &SagaError) {
@@ -67,4 +68,9 @@ pub(crate) fn replayed(row: &SagaRow) {
 
 pub(crate) fn not_looked_up(name: &Name, error: &JournalError) {
     error!(%name, %error, "can't look an idempotency key up");
+}
+
+pub(crate) fn given_up(course: &Course, error: &SagaError) {
+    let error = causes(error);
+    error!(saga = %course.id(), name = %course.name(), error, "can't go on with a saga past its pivot");
 }

@@ -3,14 +3,15 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    BoxError, Rejection,
+    BoxError, Rejection, failpoint,
     name::Name,
     saga::{
-        Call,
+        Call, SagaDefinition,
         course::Course,
+        definition::Place,
         error::{Kind, SagaError},
         hub::causes,
         journal::Invocation,
@@ -70,6 +71,32 @@ impl Saga {
         self.course.then(self.invocation(call, &args));
     }
 
+    /// Carries a definition out as part of this saga: its steps are this saga's, called `name:step`, where `name` is the
+    /// definition's, and are undone with it. Gives the state at the end.
+    ///
+    /// If it fails, what it had done stays until this saga is undone.
+    ///
+    /// # Errors
+    ///
+    /// A step failed. Or the definition has a pivot, though only the whole saga can decide, or the coordinator was not told
+    /// of it, by [`define`](crate::saga::CoordinatorBuilder::define), before it started.
+    pub async fn nest<O, A>(&self, definition: &SagaDefinition<O, A>, state: O) -> Result<O, SagaError>
+    where
+        O: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+    {
+        let plan = &definition.plan;
+        let invalid = |problem| SagaError::with_source(Kind::Invalid, format!("definition {} {problem}", plan.name));
+        if plan.has_pivot() {
+            return Err(invalid("has a pivot, and can't be nested"));
+        }
+        if self.course.hub().definition(plan.name.as_str(), plan.version).is_none() {
+            return Err(invalid("was not defined before the coordinator started"));
+        }
+        let base = self.course.reserve_many(plan.len())?;
+        let place = Place { steps: format!("{}:", plan.name), base, ..plan.top() };
+        plan.carry_out(&self.course, &place, state).await
+    }
+
     fn invocation<A: Serialize>(&self, call: Call<A>, args: &A) -> Result<Invocation, SagaError> {
         let hub = self.course.hub();
         let name = call.name();
@@ -79,11 +106,9 @@ impl Saga {
         }
         let json = serde_json::to_vec(args)
             .map_err(|error| invalid(format!("the arguments of {name} can't be written as JSON: {error}")))?;
-        let limit = hub.config.argument_limit;
-        if json.len() > limit {
-            return Err(invalid(format!("the arguments of {name} take {} bytes; {limit} are allowed", json.len())));
-        }
-        Ok(Invocation { call: name.into(), args: Bytes::from(json) })
+        let invocation = Invocation { call: name.into(), args: Bytes::from(json) };
+        hub.check_size(&invocation)?;
+        Ok(invocation)
     }
 }
 
@@ -144,20 +169,19 @@ impl Step {
         let settle = u32::try_from(self.settle.as_millis()).unwrap_or(u32::MAX);
         course.begin(key.number(), self.name.clone(), undo, settle).await?;
         under_way.sent = true;
+        failpoint::reach("C3").await;
         let context = StepContext::new(key.clone(), course.epoch());
-        match context.clone().scope(action(key)).await {
+        let result = context.clone().scope(action(key)).await;
+        failpoint::reach("C7").await;
+        let result = match result {
             Ok(value) => {
-                under_way.ended(StepOutcome::Done, "");
+                under_way.done(None);
                 Ok(value)
             }
-            Err(error) => {
-                let error = error.into();
-                let refused = context.was_refused() || Rejection::find(&error).is_some();
-                let outcome = if refused { StepOutcome::Refused } else { StepOutcome::Unknown };
-                under_way.ended(outcome, &causes(&*error));
-                Err(SagaError::with_source(Kind::Step { step: self.name, outcome }, error))
-            }
-        }
+            Err(error) => Err(under_way.failed(&context, &self.name, error.into())),
+        };
+        failpoint::reach("C9").await;
+        result
     }
 
     fn key(&mut self) -> Result<&StepKey, &SagaError> {
@@ -173,28 +197,41 @@ impl Step {
 }
 
 /// A step whose end hasn't been told: dropped, it tells.
-struct UnderWay<'a> {
+pub(crate) struct UnderWay<'a> {
     course: &'a Course,
     number: u32,
     sent: bool,
     ended: bool,
 }
 
-impl UnderWay<'_> {
-    fn ended(&mut self, outcome: StepOutcome, reason: &str) {
+impl<'a> UnderWay<'a> {
+    pub(crate) fn sent(course: &'a Course, number: u32) -> Self {
+        Self { course, number, sent: true, ended: false }
+    }
+
+    pub(crate) fn done(&mut self, output: Option<Bytes>) {
+        self.ended(StepOutcome::Done, "", output);
+    }
+
+    pub(crate) fn failed(&mut self, context: &StepContext, step: &Name, error: BoxError) -> SagaError {
+        let refused = context.was_refused() || Rejection::find(&error).is_some();
+        let outcome = if refused { StepOutcome::Refused } else { StepOutcome::Unknown };
+        self.ended(outcome, &causes(&*error), None);
+        SagaError::with_source(Kind::Step { step: step.clone(), outcome }, error)
+    }
+
+    fn ended(&mut self, outcome: StepOutcome, reason: &str, output: Option<Bytes>) {
         self.ended = true;
-        self.course.ended(self.number, outcome, reason, None);
+        self.course.ended(self.number, outcome, reason, output);
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            let (outcome, reason) = match self.sent {
-                true => (StepOutcome::Unknown, "dropped while it was being carried out"),
-                false => (StepOutcome::Refused, "dropped before it was begun"),
-            };
-            self.course.ended(self.number, outcome, reason, None);
+        match (self.ended, self.sent) {
+            (true, _) => {}
+            (false, true) => self.ended(StepOutcome::Unknown, "dropped while it was being carried out", None),
+            (false, false) => self.ended(StepOutcome::Refused, "dropped before it was begun", None),
         }
     }
 }

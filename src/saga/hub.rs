@@ -13,6 +13,8 @@ use crate::{
     saga::{
         CoordinatorConfig,
         clock::Clock,
+        definition::Resume,
+        error::{Kind, SagaError},
         journal::{Invocation, SagaRow, State, Writer},
         machine::Setback,
         registry::Registry,
@@ -22,7 +24,6 @@ use crate::{
 };
 
 /// What all sagas of a coordinator share.
-#[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) writer: Writer,
     pub(crate) clock: Clock,
@@ -34,10 +35,13 @@ pub(crate) struct Hub {
     pub(crate) keys: Turns,
     /// Who is working on what nobody else may work on.
     pub(crate) exclusive: Turns,
+    definitions: Vec<Arc<dyn Resume>>,
     /// How many undos and promised calls are made at once.
     slots: Semaphore,
     /// Every saga at work holds it for reading; whoever drains, for writing.
     gate: Arc<RwLock<()>>,
+    /// One operator at a time.
+    pub(crate) operator: tokio::sync::Mutex<()>,
     /// Becomes true when nothing new is to be begun.
     pub(crate) closing: watch::Sender<bool>,
 }
@@ -46,7 +50,12 @@ pub(crate) struct Hub {
 pub(crate) type AtWork = OwnedRwLockReadGuard<()>;
 
 impl Hub {
-    pub(crate) fn new(writer: Writer, config: CoordinatorConfig, calls: Registry) -> Self {
+    pub(crate) fn new(
+        writer: Writer,
+        config: CoordinatorConfig,
+        calls: Registry,
+        definitions: Vec<Arc<dyn Resume>>,
+    ) -> Self {
         Self {
             writer,
             clock: Clock::start(),
@@ -56,7 +65,9 @@ impl Hub {
             calls,
             keys: Turns::default(),
             exclusive: Turns::default(),
+            definitions,
             gate: Arc::default(),
+            operator: tokio::sync::Mutex::default(),
             closing: watch::Sender::new(false),
         }
     }
@@ -103,6 +114,21 @@ impl Hub {
         self.clock.now() + u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX / 2)
     }
 
+    /// Refuses arguments that are too large to be journaled.
+    pub(crate) fn check_size(&self, invocation: &Invocation) -> Result<(), SagaError> {
+        let (size, limit) = (invocation.args.len(), self.config.argument_limit);
+        if size > limit {
+            let problem = format!("the arguments of {} take {size} bytes; {limit} are allowed", invocation.call);
+            return Err(SagaError::with_source(Kind::Invalid, problem));
+        }
+        Ok(())
+    }
+
+    /// The definition of a saga.
+    pub(crate) fn definition(&self, name: &str, version: u32) -> Option<&Arc<dyn Resume>> {
+        self.definitions.iter().find(|known| known.name().as_str() == name && known.version() == version)
+    }
+
     /// Makes one attempt at an undo or a promised call. It has its own deadline, and inherits nobody's.
     pub(crate) async fn attempt(&self, key: StepKey, epoch: u64, invocation: &Invocation) -> Result<(), Setback> {
         let Some(target) = self.calls.get(invocation.call.as_str()) else {
@@ -118,6 +144,12 @@ impl Hub {
             Ok(Err(_panic)) => Err(failed("it panicked".to_owned())),
             Err(_elapsed) => Err(failed(format!("no answer within {within:?}"))),
         }
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("owner", &self.owner).field("calls", &self.calls).finish_non_exhaustive()
     }
 }
 

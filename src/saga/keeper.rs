@@ -7,11 +7,15 @@ use std::{
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::saga::{
-    course::Course,
-    hub::Hub,
-    journal::{ClaimScope, JournalError, Record, SagaRow, Write, Written},
-    machine::Machine,
+use crate::{
+    failpoint,
+    saga::{
+        course::Course,
+        definition::Resume,
+        hub::Hub,
+        journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
+        machine::Machine,
+    },
 };
 
 /// How many sagas are taken over, or forgotten, in one transaction.
@@ -80,6 +84,9 @@ pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), Jour
             limit: AT_ONCE,
         };
         let Written::Claimed(claimed) = hub.writer.write(claim).await? else { return Ok(()) };
+        if !claimed.is_empty() {
+            failpoint::reach("C18").await;
+        }
         let was_last = claimed.len() < AT_ONCE as usize;
         for (row, records) in claimed {
             recover(hub, &row, &records);
@@ -102,6 +109,20 @@ fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
     let Some(at_work) = hub.enter() else { return };
     tracing::info!(saga = %row.id, name = %row.name, epoch = row.epoch, "saga taken over");
     let course = Course::new(Arc::clone(hub), at_work, row.name.clone(), machine);
-    course.tell(|machine, now| machine.recover(row.takeovers, false, now));
+    let is_decided = records.iter().any(|record| matches!(record.entry, Entry::Commit));
+    let poisoned = (row.takeovers > hub.config.takeovers)
+        .then(|| format!("taken over {} times without getting anywhere", row.takeovers));
+    let definition = hub.definition(row.name.as_str(), row.version).filter(|definition| {
+        is_decided || definition.is_at_pivot(records) || (definition.goes_on() && poisoned.is_none())
+    });
+    course.tell(|machine, now| machine.recover(poisoned.as_deref(), definition.is_some(), now));
     course.conducted();
+    if let Some(definition) = definition {
+        resume(definition, course, records, poisoned);
+    }
+}
+
+/// Has a definition go on with a saga where its records end, in a task of its own.
+pub(crate) fn resume(definition: &Arc<dyn Resume>, course: Arc<Course>, records: &[Record], poisoned: Option<String>) {
+    tokio::spawn(definition.resume(course, records, poisoned));
 }

@@ -1,6 +1,8 @@
 //! Sagas: transactions over several services, each step of which can be undone.
 #![allow(dead_code, unused_imports)]
 
+#[cfg(feature = "saga-admin")]
+mod admin;
 mod answer;
 #[cfg(feature = "axum")]
 mod axum;
@@ -9,6 +11,7 @@ mod clock;
 mod config;
 mod coordinator;
 mod course;
+mod definition;
 mod current;
 mod error;
 mod event;
@@ -20,6 +23,7 @@ pub mod journal;
 mod keeper;
 mod layer;
 mod machine;
+mod operator;
 pub mod protocol;
 mod registry;
 mod service;
@@ -27,6 +31,7 @@ mod settings;
 #[cfg(feature = "tonic")]
 mod tonic;
 mod turns;
+mod view;
 mod work;
 
 #[cfg(feature = "axum")]
@@ -35,8 +40,11 @@ pub use self::{
     call::Call,
     config::CoordinatorConfig,
     coordinator::{Coordinator, CoordinatorBuilder, Drained, StartError},
+    definition::{BeforePivot, SagaDefinition, ServeSaga},
     error::{Kind, SagaError},
     handle::{Saga, Step},
+    operator::OperatorError,
+    view::{SagaDetail, SagaSummary, Shown, ShownRecord},
     idempotency::{IDEMPOTENCY_REPLAYED, Idempotency, Rebuild},
     layer::SagaLayer,
     protocol::{CommitHead, CommitResult, CommitStatus, Success},

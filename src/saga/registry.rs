@@ -11,11 +11,11 @@ use futures_util::{FutureExt, future::BoxFuture};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
-use crate::{BoxError, saga::Call};
+use crate::BoxError;
 
 /// The calls of a coordinator, by name.
 #[derive(Default)]
-pub(crate) struct Registry(BTreeMap<&'static str, Registered>);
+pub(crate) struct Registry(BTreeMap<String, Registered>);
 
 pub(crate) struct Registered {
     target: Box<dyn Invoke>,
@@ -35,7 +35,8 @@ struct Target<S, A> {
 }
 
 impl Registry {
-    pub(crate) fn insert<A, S>(&mut self, call: Call<A>, service: S) -> Result<(), &'static str>
+    /// Says whether the name was free.
+    pub(crate) fn insert<A, S>(&mut self, name: &str, shown: bool, service: S) -> bool
     where
         A: DeserializeOwned + Send + 'static,
         S: Service<A> + Clone + Send + 'static,
@@ -43,19 +44,16 @@ impl Registry {
         S::Future: Send,
     {
         let target = Target { service: Mutex::new(service), args: PhantomData };
-        let registered = Registered { target: Box::new(target), shown: call.is_shown() };
-        match self.0.insert(call.name(), registered) {
-            Some(_) => Err(call.name()),
-            None => Ok(()),
-        }
+        let registered = Registered { target: Box::new(target), shown };
+        self.0.insert(name.to_owned(), registered).is_none()
     }
 
     pub(crate) fn get(&self, call: &str) -> Option<&Registered> {
         self.0.get(call)
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.0.keys().copied()
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + '_ {
+        self.0.keys().map(String::as_str)
     }
 }
 

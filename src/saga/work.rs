@@ -220,6 +220,7 @@ impl<P, V> Work<P, V> {
     /// A saga, of which nothing is written yet.
     pub(crate) fn begin(&self, lineage: Lineage, held: &Held) -> Result<Saga, Instead> {
         let origin = Origin {
+            version: 0,
             scope_key: held.claim.as_ref().map(|claim| claim.scope_key.to_string()),
             fingerprint: held.claim.as_ref().map(|claim| claim.fingerprint.clone()),
             exclusive: held.exclusive.clone(),
@@ -380,7 +381,7 @@ impl<P, V> Work<P, V> {
 
     /// Has it undone though there was no answer. Whoever waits is answered soon, even if the journal isn't.
     async fn give_up(&self, course: &Arc<Course>, reason: &'static str) {
-        event::given_up(course, reason);
+        event::cut_off(course, reason);
         failpoint::reach("C14").await;
         let _ = timeout(self.settings.undo_wait, course.fail(reason, None)).await;
     }

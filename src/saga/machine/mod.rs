@@ -22,8 +22,6 @@ pub(crate) struct Rules {
     /// How often an undo or a promised call is tried.
     pub(crate) attempts: u32,
     pub(crate) backoff: Backoff,
-    /// How often a saga may be taken over without getting anywhere.
-    pub(crate) takeovers: u32,
     /// How long a saga at rest is kept.
     pub(crate) retention: Duration,
     /// How many steps and calls a saga has at most.
@@ -189,12 +187,18 @@ impl Machine {
 
     /// The number of the next step, taken for it.
     pub(crate) fn reserve(&mut self) -> Result<u32, NotBegun> {
+        self.reserve_many(1)
+    }
+
+    /// As many numbers in a row; the first is given.
+    pub(crate) fn reserve_many(&mut self, steps: u32) -> Result<u32, NotBegun> {
         self.may_begin()?;
-        if self.next_number >= self.rules.steps {
+        let (first, next) = (self.next_number, self.next_number.saturating_add(steps));
+        if next > self.rules.steps {
             return Err(NotBegun::TooMany);
         }
-        self.next_number += 1;
-        Ok(self.next_number - 1)
+        self.next_number = next;
+        Ok(first)
     }
 
     /// A step is to be carried out, under a number that was [reserved](Self::reserve) or that its definition gives it.
@@ -214,11 +218,9 @@ impl Machine {
         Ok(())
     }
 
-    /// A step of a definition that was begun before a crash is carried out again, under the same key.
-    pub(crate) fn resume(&mut self, number: u32) -> Result<(), NotBegun> {
-        self.may_begin()?;
-        self.commands.push_back(Command::Act { number });
-        Ok(())
+    /// Whether a step of a definition that was begun before may be carried out again, under the same key.
+    pub(crate) fn resume(&mut self) -> Result<(), NotBegun> {
+        self.may_begin()
     }
 
     /// The step came to this. It rides with the next write: until then it counts as unknown.
@@ -277,7 +279,7 @@ impl Machine {
         self.flush();
     }
 
-    /// A step after the pivot can't be carried out, however often it was tried.
+    /// The pivot, or a step after it, can't be carried out, however often it was tried.
     pub(crate) fn park(&mut self, number: u32, reason: &str, now: Millis) {
         if self.lost {
             return;
@@ -398,20 +400,19 @@ impl Machine {
     }
 
     /// Decides what becomes of a saga that was taken over: it goes on where it is decided which way, and back where it
-    /// isn't. With `resume` a saga that isn't decided is left to its definition, and so is one after its pivot.
-    pub(crate) fn recover(&mut self, takeovers: u32, resume: bool, now: Millis) {
+    /// isn't. With `resume` it is left to its definition, which goes on where it was. With `poisoned`, which says why,
+    /// what would be done is parked instead.
+    pub(crate) fn recover(&mut self, poisoned: Option<&str>, resume: bool, now: Millis) {
         self.taken(now);
-        let poisoned = takeovers > self.rules.takeovers;
-        self.held = resume && !poisoned;
-        if self.progress.phase() == Phase::Forward && !self.held {
+        self.held = resume;
+        if self.progress.phase() == Phase::Forward && !resume {
             self.note(Entry::Undo { reason: "its coordinator died".to_owned() }, now);
             self.change.state = Some(State::Undoing);
         }
-        if poisoned {
+        if let Some(reason) = poisoned {
             let open = self.progress.items().iter().filter(|item| self.progress.is_open(item) && !item.parked);
-            let reason = format!("taken over {takeovers} times without getting anywhere");
             for number in open.map(|item| item.number).collect::<Vec<_>>() {
-                self.note(Entry::Parked { number, reason: reason.clone() }, now);
+                self.note(Entry::Parked { number, reason: reason.to_owned() }, now);
             }
         }
         self.end_if_nothing_is_left(now);
@@ -423,12 +424,14 @@ impl Machine {
         self.note(Entry::Takeover { owner, epoch }, now);
     }
 
-    /// An operator decided about a saga that was parked, and therefore taken over to be told.
+    /// An operator decided about a saga that was parked, and therefore taken over to be told. With `resume` its definition
+    /// goes on where it was.
     pub(crate) fn operate(
         &mut self,
         action: Action,
         number: Option<u32>,
         note: &str,
+        resume: bool,
         now: Millis,
     ) -> Result<(), CannotDo> {
         let parked = |item: &Item| item.parked && self.progress.is_open(item);
@@ -442,10 +445,12 @@ impl Machine {
         self.taken(now);
         self.note(Entry::Operator { action, number, note: note.to_owned() }, now);
         self.change.state = Some(match self.progress.phase() {
+            Phase::Forward => State::Running,
             Phase::Committed { .. } => State::Committed,
             _ => State::Undoing,
         });
         self.change.progress = true;
+        self.held = resume;
         if action == Action::Abandon {
             self.end(State::Abandoned, now);
         } else {
@@ -488,7 +493,7 @@ impl Machine {
             return;
         }
         let decided = match self.progress.phase() {
-            Phase::Forward => return,
+            Phase::Forward => return self.end_if_nothing_is_left(now),
             Phase::Committed { seq } | Phase::Undoing { seq, .. } => seq < self.durable,
             Phase::Ended { seq, state } => return self.settle(seq, state),
         };
@@ -534,6 +539,10 @@ impl Machine {
         let final_state = match self.progress.phase() {
             Phase::Committed { .. } if !self.held => State::Done,
             Phase::Undoing { .. } => State::Undone,
+            // A pivot that is parked: nobody knows which way to go.
+            Phase::Forward if !self.held && self.progress.items().iter().any(|item| self.progress.is_open(item)) => {
+                State::Undone
+            }
             _ => return,
         };
         let (mut open, mut parked) = (0, 0);

@@ -185,7 +185,9 @@ impl Progress {
     /// nobody knows: the handler went on without them. Steps that came after the commit go forward only.
     pub(crate) fn is_open(&self, item: &Item) -> bool {
         match (&item.work, self.phase) {
-            (_, Phase::Forward | Phase::Ended { .. }) => false,
+            (_, Phase::Ended { .. }) => false,
+            // A pivot that nobody knows the outcome of, however often it was tried.
+            (_, Phase::Forward) => item.parked && item.status != Status::Closed,
             (Work::Call(_), Phase::Committed { .. }) => item.status != Status::Closed,
             (Work::Call(_), Phase::Undoing { .. }) => false,
             (Work::Step { .. }, Phase::Committed { seq }) if item.begun > seq => {

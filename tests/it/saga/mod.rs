@@ -1,4 +1,8 @@
 //! Sagas, in memory and under paused time unless the point needs more.
 
+mod admin;
+mod counting;
 mod course;
+mod definition;
+mod layer;
 pub(crate) mod world;
