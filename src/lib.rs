@@ -116,6 +116,8 @@ pub use self::bulkhead::BulkheadLayer;
 pub use self::circuit_breaker::CircuitBreakerLayer;
 #[cfg(feature = "retry")]
 pub use self::retry::RetryLayer;
+#[cfg(feature = "saga")]
+pub use self::saga::SagaLayer;
 #[cfg(feature = "step")]
 pub use self::step::StepLayer;
 #[cfg(feature = "timeout")]

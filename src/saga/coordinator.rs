@@ -2,12 +2,13 @@
 
 use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::{
-    BoxError, InvalidConfig, failpoint,
+    BoxError, Deadline, InvalidConfig, failpoint,
     name::Name,
     saga::{
         Call, CoordinatorConfig, Saga, SagaDefinition,
@@ -41,6 +42,19 @@ pub struct CoordinatorBuilder {
     definitions: Vec<Arc<dyn Resume>>,
     problems: Vec<String>,
     config: CoordinatorConfig,
+}
+
+/// What a saga's row says of the request that it is to carry out.
+#[derive(Debug, Default)]
+pub(crate) struct Origin {
+    /// Of its definition; 0 without one.
+    pub(crate) version: u32,
+    pub(crate) scope_key: Option<String>,
+    pub(crate) fingerprint: Option<Bytes>,
+    pub(crate) exclusive: Option<String>,
+    pub(crate) parent: Option<(SagaId, String)>,
+    pub(crate) trace: Option<String>,
+    pub(crate) deadline: Option<Deadline>,
 }
 
 /// Why a coordinator doesn't start.
@@ -96,7 +110,8 @@ impl Coordinator {
         Self::in_journal_inline(journal)
     }
 
-    fn in_journal_inline(journal: impl Journal) -> CoordinatorBuilder {
+    /// A coordinator with a journal of your own that doesn't block: it is written in whichever task has something to write.
+    pub fn in_journal_inline(journal: impl Journal) -> CoordinatorBuilder {
         CoordinatorBuilder::new(move || Ok(Writer::inline(journal)))
     }
 
@@ -161,13 +176,24 @@ impl Coordinator {
 
     /// A saga that begins: nothing of it is written before its first step.
     pub(crate) fn begin(&self, name: Name) -> Result<Saga, SagaError> {
-        self.begin_version(name, 0)
+        self.begin_from(name, Origin::default())
     }
 
     pub(crate) fn begin_version(&self, name: Name, version: u32) -> Result<Saga, SagaError> {
+        self.begin_from(name, Origin { version, ..Origin::default() })
+    }
+
+    /// As [`begin`](Self::begin), for a request.
+    pub(crate) fn begin_from(&self, name: Name, origin: Origin) -> Result<Saga, SagaError> {
         let at_work = self.hub.enter().ok_or_else(|| SagaError::new(Kind::Draining))?;
         let mut row = self.hub.row(SagaId::new(), name.clone());
-        row.version = version;
+        row.version = origin.version;
+        row.scope_key = origin.scope_key;
+        row.fingerprint = origin.fingerprint;
+        row.exclusive = origin.exclusive;
+        row.parent = origin.parent;
+        row.trace = origin.trace;
+        row.deadline = origin.deadline.map(|deadline| self.hub.clock.at(deadline.instant()));
         let machine = Machine::new(row, self.hub.config.rules());
         Ok(Saga::new(Course::new(Arc::clone(&self.hub), at_work, name, machine)))
     }

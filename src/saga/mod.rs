@@ -3,23 +3,39 @@
 
 #[cfg(feature = "saga-admin")]
 mod admin;
+mod answer;
+#[cfg(feature = "axum")]
+mod axum;
 mod call;
 mod clock;
 mod config;
 mod coordinator;
 mod course;
 mod definition;
+mod current;
 mod error;
 mod event;
+pub mod future;
 mod handle;
 mod hub;
+pub mod idempotency;
 pub mod journal;
 mod keeper;
+mod layer;
 mod machine;
 mod operator;
+pub mod protocol;
 mod registry;
+mod service;
+mod settings;
+#[cfg(feature = "tonic")]
+mod tonic;
+mod turns;
 mod view;
+mod work;
 
+#[cfg(feature = "axum")]
+pub use self::axum::NoSaga;
 pub use self::{
     call::Call,
     config::CoordinatorConfig,
@@ -29,4 +45,9 @@ pub use self::{
     handle::{Saga, Step},
     operator::OperatorError,
     view::{SagaDetail, SagaSummary, Shown, ShownRecord},
+    idempotency::{IDEMPOTENCY_REPLAYED, Idempotency, Rebuild},
+    layer::SagaLayer,
+    protocol::{CommitHead, CommitResult, CommitStatus, Success},
+    service::SagaService,
+    settings::{OnConflict, OnDisconnect},
 };
