@@ -33,6 +33,8 @@ pub enum Reason {
     WaitExpired,
     /// The call's deadline had passed before it was sent.
     DeadlinePassed,
+    /// The process is shutting down, and begins nothing new.
+    ShuttingDown,
 }
 
 impl Rejection {
@@ -58,7 +60,7 @@ impl Rejection {
         crate::protocol::cause::find(error)
     }
 
-    /// The kind of policy: `circuit_breaker`, `bulkhead`, `timeout`.
+    /// The kind of policy: `circuit_breaker`, `bulkhead`, `timeout`, `saga`.
     pub fn policy(&self) -> &'static str {
         self.policy
     }
@@ -107,6 +109,7 @@ impl Reason {
             Self::QueueFull => "queue_full",
             Self::WaitExpired => "wait_expired",
             Self::DeadlinePassed => "deadline_passed",
+            Self::ShuttingDown => "shutting_down",
         }
     }
 }
@@ -119,6 +122,7 @@ impl fmt::Display for Reason {
             Self::QueueFull => "bulkhead queue full",
             Self::WaitExpired => "waited too long for a permit",
             Self::DeadlinePassed => "deadline passed before the call was sent",
+            Self::ShuttingDown => "shutting down",
         })
     }
 }

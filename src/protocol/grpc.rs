@@ -1,6 +1,6 @@
 //! gRPC: an exchange ends with the trailers, and a refusal is an answer of nothing but trailers.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use bytes::Bytes;
@@ -109,18 +109,21 @@ where
 /// The answer to a call that was not let through.
 pub(crate) fn refusal(rejection: Rejection) -> Response<Bytes> {
     let code = match rejection.reason() {
-        Reason::CircuitOpen => Code::Unavailable,
+        Reason::CircuitOpen | Reason::ShuttingDown => Code::Unavailable,
         Reason::BulkheadFull | Reason::QueueFull | Reason::WaitExpired => Code::ResourceExhausted,
         Reason::DeadlinePassed => Code::DeadlineExceeded,
     };
     let mut response = trailers_only(code, &rejection.to_string());
     if let Some(wait) = rejection.advised_wait() {
-        // Rounded up: a caller that comes a moment too early is refused again. More than an i32 holds reads as "never".
-        let millis = wait.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32;
-        response.headers_mut().insert(retry_after::PUSHBACK, HeaderValue::from(millis));
+        response.headers_mut().insert(retry_after::PUSHBACK, pushback(wait));
     }
     response.extensions_mut().insert(rejection);
     response
+}
+
+/// Rounded up: a caller that comes a moment too early is refused again. More than an i32 holds reads as "never".
+pub(crate) fn pushback(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32)
 }
 
 /// An answer that consists of its status.

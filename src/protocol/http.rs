@@ -103,7 +103,7 @@ where
 pub(crate) fn refusal(rejection: Rejection) -> Response<Bytes> {
     let status = match rejection.reason() {
         Reason::DeadlinePassed => StatusCode::GATEWAY_TIMEOUT,
-        Reason::CircuitOpen | Reason::BulkheadFull | Reason::QueueFull | Reason::WaitExpired => {
+        Reason::CircuitOpen | Reason::BulkheadFull | Reason::QueueFull | Reason::WaitExpired | Reason::ShuttingDown => {
             StatusCode::SERVICE_UNAVAILABLE
         }
     };
@@ -136,7 +136,7 @@ pub(crate) fn problem(status: StatusCode, title: &str, members: &[(&str, &str)])
 }
 
 /// `Retry-After` counts whole seconds; rounded down, a caller would come back too early.
-fn whole_seconds(wait: Duration) -> u64 {
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 

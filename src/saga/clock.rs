@@ -23,6 +23,12 @@ impl Clock {
         Millis::try_from((self.wall + self.began.elapsed()).as_millis()).unwrap_or(Millis::MAX)
     }
 
+    /// The time at `instant`.
+    pub(crate) fn at(&self, instant: Instant) -> Millis {
+        let time = self.wall + instant.saturating_duration_since(self.began);
+        Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX)
+    }
+
     /// How long it is until `at`.
     pub(crate) fn until(&self, at: Millis) -> Duration {
         Duration::from_millis(at).saturating_sub(self.wall + self.began.elapsed())

@@ -2,12 +2,13 @@
 
 use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::{
-    BoxError, InvalidConfig, failpoint,
+    BoxError, Deadline, InvalidConfig, failpoint,
     name::Name,
     saga::{
         Call, CoordinatorConfig, Saga, SagaDefinition,
@@ -43,6 +44,19 @@ pub struct CoordinatorBuilder {
     config: CoordinatorConfig,
 }
 
+/// What a saga's row says of the request that it is to carry out.
+#[derive(Debug, Default)]
+pub(crate) struct Origin {
+    /// Of its definition; 0 without one.
+    pub(crate) version: u32,
+    pub(crate) scope_key: Option<String>,
+    pub(crate) fingerprint: Option<Bytes>,
+    pub(crate) exclusive: Option<String>,
+    pub(crate) parent: Option<(SagaId, String)>,
+    pub(crate) trace: Option<String>,
+    pub(crate) deadline: Option<Deadline>,
+}
+
 /// Why a coordinator doesn't start.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -71,6 +85,20 @@ pub struct Drained {
 }
 
 impl Coordinator {
+    /// A coordinator with its journal in the SQLite file `path`, which is made if it isn't there: what is acknowledged
+    /// survives the loss of power. One process has the file to itself.
+    #[cfg(feature = "saga-sqlite")]
+    pub fn sqlite(path: impl Into<std::path::PathBuf>) -> CoordinatorBuilder {
+        let path = path.into();
+        CoordinatorBuilder::new(move || Writer::threaded(crate::saga::journal::SqliteJournal::open(path)?))
+    }
+
+    /// A coordinator with a journal of your own, or an SQLite one with settings of your own. It is driven on a thread of its
+    /// own, and may block.
+    pub fn with_journal(journal: impl Journal) -> CoordinatorBuilder {
+        CoordinatorBuilder::new(move || Writer::threaded(journal))
+    }
+
     /// A coordinator with its journal in memory: nothing survives the process. For tests, and for sagas that need not.
     pub fn in_memory() -> CoordinatorBuilder {
         Self::in_journal_inline(MemoryJournal::new())
@@ -82,7 +110,8 @@ impl Coordinator {
         Self::in_journal_inline(journal)
     }
 
-    fn in_journal_inline(journal: impl Journal) -> CoordinatorBuilder {
+    /// A coordinator with a journal of your own that doesn't block: it is written in whichever task has something to write.
+    pub fn in_journal_inline(journal: impl Journal) -> CoordinatorBuilder {
         CoordinatorBuilder::new(move || Ok(Writer::inline(journal)))
     }
 
@@ -147,13 +176,24 @@ impl Coordinator {
 
     /// A saga that begins: nothing of it is written before its first step.
     pub(crate) fn begin(&self, name: Name) -> Result<Saga, SagaError> {
-        self.begin_version(name, 0)
+        self.begin_from(name, Origin::default())
     }
 
     pub(crate) fn begin_version(&self, name: Name, version: u32) -> Result<Saga, SagaError> {
+        self.begin_from(name, Origin { version, ..Origin::default() })
+    }
+
+    /// As [`begin`](Self::begin), for a request.
+    pub(crate) fn begin_from(&self, name: Name, origin: Origin) -> Result<Saga, SagaError> {
         let at_work = self.hub.enter().ok_or_else(|| SagaError::new(Kind::Draining))?;
         let mut row = self.hub.row(SagaId::new(), name.clone());
-        row.version = version;
+        row.version = origin.version;
+        row.scope_key = origin.scope_key;
+        row.fingerprint = origin.fingerprint;
+        row.exclusive = origin.exclusive;
+        row.parent = origin.parent;
+        row.trace = origin.trace;
+        row.deadline = origin.deadline.map(|deadline| self.hub.clock.at(deadline.instant()));
         let machine = Machine::new(row, self.hub.config.rules());
         Ok(Saga::new(Course::new(Arc::clone(&self.hub), at_work, name, machine)))
     }
@@ -162,8 +202,8 @@ impl Coordinator {
         &self.hub
     }
 
-    /// Ends in good order: begins nothing new, waits for what is at work for at most `within`, and lets go of what is left,
-    /// so that another coordinator can take it over at once.
+    /// Ends in good order: begins nothing new, waits for what is at work for at most `within`, lets go of what is left, so
+    /// that another coordinator can take it over at once, and closes the journal's file.
     ///
     /// # Errors
     ///
@@ -173,6 +213,7 @@ impl Coordinator {
         failpoint::reach("C21").await;
         let in_time = timeout(within, self.hub.close_gate()).await.is_ok();
         self.hub.writer.write(Write::Release { owner: self.hub.owner.clone() }).await?;
+        self.hub.writer.close().await;
         Ok(Drained { in_time })
     }
 }
@@ -217,7 +258,7 @@ impl CoordinatorBuilder {
     where
         O: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
     {
-        if let Err(problem) = definition.plan.register(&mut self.calls) {
+        if let Err(problem) = definition.plan.register(&mut self.calls, &definition.plan.top()) {
             self.problems.push(problem);
         }
         self.definitions.push(Arc::new(definition.plan.clone()));

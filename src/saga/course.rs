@@ -76,6 +76,8 @@ pub(crate) enum Lost {
     KeyTaken,
     Exclusive,
     Journal,
+    /// What is journaled doesn't fit its definition.
+    Damaged,
 }
 
 impl Course {
@@ -251,6 +253,18 @@ impl Course {
         }
     }
 
+    /// Takes numbers for as many steps, and gives the first.
+    pub(crate) fn reserve_many(&self, steps: u32) -> Result<u32, SagaError> {
+        self.inner().machine.reserve_many(steps).map_err(|not| self.not_begun(not))
+    }
+
+    /// It can't be gone on with here: the next start may.
+    pub(crate) fn give_up(&self, error: &SagaError) {
+        event::given_up(self, error);
+        self.reach(Stage::Lost(Lost::Damaged));
+        self.tell(|machine, _| machine.lose());
+    }
+
     /// Whether a step of a definition may be carried out again.
     pub(crate) fn resume(&self) -> Result<(), SagaError> {
         self.inner().machine.resume().map_err(|not| self.not_begun(not))
@@ -337,6 +351,7 @@ impl Course {
             Lost::KeyTaken => Kind::KeyTaken,
             Lost::Exclusive => Kind::Exclusive,
             Lost::Journal => Kind::Journal,
+            Lost::Damaged => Kind::Invalid,
         })
     }
 }

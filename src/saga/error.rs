@@ -64,6 +64,14 @@ impl SagaError {
         &self.kind
     }
 
+    /// The step that failed, if it was one.
+    pub fn step(&self) -> Option<&Name> {
+        match &self.kind {
+            Kind::Step { step, .. } | Kind::Parked { step } => Some(step),
+            _ => None,
+        }
+    }
+
     /// What the step itself failed with, if it is an `E`.
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         self.source.as_ref()?.downcast_ref()

@@ -5,8 +5,10 @@ use tracing::{debug, error, info, warn};
 use crate::{
     name::Name,
     saga::{
+        SagaError,
         course::{Course, Stage},
-        journal::{JournalError, State},
+        hub::causes,
+        journal::{JournalError, SagaRow, State},
         machine::Setback,
     },
 };
@@ -42,4 +44,33 @@ pub(crate) fn tried(course: &Course, number: u32, call: &Name, result: &Result<(
 
 pub(crate) fn journal_failed(course: &Course, error: &JournalError) {
     error!(saga = %course.id(), name = %course.name(), %error, "can't write to the journal");
+}
+
+pub(crate) fn cut_off(course: &Course, reason: &'static str) {
+    info!(saga = %course.id(), name = %course.name(), reason, "handler cut off");
+}
+
+pub(crate) fn outcome_unknown(course: &Course, error: &SagaError) {
+    error!(saga = %course.id(), name = %course.name(), %error, "whether the saga committed is not known");
+}
+
+pub(crate) fn joined(name: &Name) {
+    debug!(%name, "a request waits for one with the same idempotency key");
+}
+
+pub(crate) fn exclusive(name: &Name) {
+    debug!(%name, "a request wants what another saga works on");
+}
+
+pub(crate) fn replayed(row: &SagaRow) {
+    debug!(saga = %row.id, name = %row.name, "a request was answered before");
+}
+
+pub(crate) fn not_looked_up(name: &Name, error: &JournalError) {
+    error!(%name, %error, "can't look an idempotency key up");
+}
+
+pub(crate) fn given_up(course: &Course, error: &SagaError) {
+    let error = causes(error);
+    error!(saga = %course.id(), name = %course.name(), error, "can't go on with a saga past its pivot");
 }

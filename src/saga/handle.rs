@@ -3,14 +3,15 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     BoxError, Rejection, failpoint,
     name::Name,
     saga::{
-        Call,
+        Call, SagaDefinition,
         course::Course,
+        definition::Place,
         error::{Kind, SagaError},
         hub::causes,
         journal::Invocation,
@@ -68,6 +69,32 @@ impl Saga {
     /// too large) makes the saga fail instead of committing.
     pub fn then<A: Serialize>(&self, call: Call<A>, args: A) {
         self.course.then(self.invocation(call, &args));
+    }
+
+    /// Carries a definition out as part of this saga: its steps are this saga's, called `name:step`, where `name` is the
+    /// definition's, and are undone with it. Gives the state at the end.
+    ///
+    /// If it fails, what it had done stays until this saga is undone.
+    ///
+    /// # Errors
+    ///
+    /// A step failed. Or the definition has a pivot, though only the whole saga can decide, or the coordinator was not told
+    /// of it, by [`define`](crate::saga::CoordinatorBuilder::define), before it started.
+    pub async fn nest<O, A>(&self, definition: &SagaDefinition<O, A>, state: O) -> Result<O, SagaError>
+    where
+        O: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+    {
+        let plan = &definition.plan;
+        let invalid = |problem| SagaError::with_source(Kind::Invalid, format!("definition {} {problem}", plan.name));
+        if plan.has_pivot() {
+            return Err(invalid("has a pivot, and can't be nested"));
+        }
+        if self.course.hub().definition(plan.name.as_str(), plan.version).is_none() {
+            return Err(invalid("was not defined before the coordinator started"));
+        }
+        let base = self.course.reserve_many(plan.len())?;
+        let place = Place { steps: format!("{}:", plan.name), base, ..plan.top() };
+        plan.carry_out(&self.course, &place, state).await
     }
 
     fn invocation<A: Serialize>(&self, call: Call<A>, args: &A) -> Result<Invocation, SagaError> {

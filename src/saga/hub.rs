@@ -18,6 +18,7 @@ use crate::{
         journal::{Invocation, SagaRow, State, Writer},
         machine::Setback,
         registry::Registry,
+        turns::Turns,
     },
     step::{SagaId, StepContext, StepKey},
 };
@@ -30,6 +31,10 @@ pub(crate) struct Hub {
     pub(crate) owner: String,
     pub(crate) config: CoordinatorConfig,
     pub(crate) calls: Registry,
+    /// Who is carrying out what an idempotency key was sent with.
+    pub(crate) keys: Turns,
+    /// Who is working on what nobody else may work on.
+    pub(crate) exclusive: Turns,
     definitions: Vec<Arc<dyn Resume>>,
     /// How many undos and promised calls are made at once.
     slots: Semaphore,
@@ -58,6 +63,8 @@ impl Hub {
             slots: Semaphore::new(config.at_once),
             config,
             calls,
+            keys: Turns::default(),
+            exclusive: Turns::default(),
             definitions,
             gate: Arc::default(),
             operator: tokio::sync::Mutex::default(),

@@ -1,6 +1,7 @@
 //! What the layers do, seen through the public API. One binary, because every further one is linked anew.
 
 mod allocations;
+mod barrier;
 mod bulkhead;
 mod circuit_breaker;
 mod contract;
@@ -9,5 +10,6 @@ mod protocol;
 mod retry;
 mod saga;
 mod standard;
+mod step;
 mod support;
 mod timeout;

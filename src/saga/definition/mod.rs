@@ -4,22 +4,27 @@
 //! what it was given and what each step gave is in the journal, so it can go on where it was. It has a *pivot*, the step
 //! from which on it only goes forward.
 
+mod nest;
 mod run;
 mod serve;
 mod step;
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
-pub(crate) use self::run::Resume;
+pub(crate) use self::run::{Place, Resume};
 pub use self::serve::ServeSaga;
-use self::step::DefinedStep;
+use self::{
+    nest::{Nest, Nested},
+    run::Merge,
+    step::DefinedStep,
+};
 use crate::{
     BoxError,
     name::Name,
-    saga::registry::Registry,
+    saga::{course::Course, error::SagaError, registry::Registry},
     step::{StepKey, check_name},
 };
 
@@ -72,11 +77,17 @@ pub struct SagaDefinition<O, A = ()> {
 pub(crate) struct Plan<O> {
     pub(crate) name: Name,
     pub(crate) version: u32,
-    stages: Vec<Vec<DefinedStep<O>>>,
+    stages: Vec<Vec<Part<O>>>,
     /// The stage that decides.
     pivot: Option<usize>,
     before_pivot: BeforePivot,
     problems: Vec<String>,
+}
+
+/// A part of a stage.
+pub(crate) enum Part<O> {
+    Step(DefinedStep<O>),
+    Nested(Arc<dyn Nest<O>>),
 }
 
 /// What becomes of a saga that wasn't past its pivot when its coordinator died.
@@ -133,14 +144,34 @@ where
         S::Future: Send,
     {
         let name = name.into();
-        if let Err(error) = check_name(name.as_str()) {
-            self.plan.problem(error.to_string());
+        self.plan.check_unused(&name);
+        let step = DefinedStep::new(name, self.plan.len(), service, args, merge);
+        self.plan.stages.push(vec![Part::Step(step)]);
+        SagaDefinition { plan: self.plan, last: PhantomData }
+    }
+
+    /// A saga in the place of a step: `inner` is carried out with the state that `args` makes, and `merge` takes over the
+    /// state that it ends with. Its steps are undone with the others, and are known as `name:step`.
+    ///
+    /// It is part of this saga, and decides nothing: it may have no pivot of its own.
+    pub fn nest<I, L>(
+        mut self,
+        name: impl Into<Name>,
+        inner: &SagaDefinition<I, L>,
+        args: impl Fn(&O) -> I + Send + Sync + 'static,
+        merge: impl Fn(&mut O, I) + Send + Sync + 'static,
+    ) -> SagaDefinition<O, ()>
+    where
+        I: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+    {
+        let name = name.into();
+        self.plan.check_unused(&name);
+        if inner.plan.pivot.is_some() {
+            self.plan
+                .problem(format!("{}, which is nested in it, has a pivot; the outer saga decides", inner.plan.name));
         }
-        if self.plan.steps().any(|step| step.name == name) {
-            self.plan.problem(format!("it has two steps called {name}"));
-        }
-        let number = u32::try_from(self.plan.steps().count()).unwrap_or(u32::MAX);
-        self.plan.stages.push(vec![DefinedStep::new(name, number, service, args, merge)]);
+        let nested = Nested::new(name, self.plan.len(), inner.plan.clone(), args, merge);
+        self.plan.stages.push(vec![Part::Nested(Arc::new(nested))]);
         SagaDefinition { plan: self.plan, last: PhantomData }
     }
 
@@ -154,7 +185,7 @@ where
         S::Future: Send,
     {
         match self.plan.last_mut() {
-            Some((call, step)) => step.undone_as_done::<A, S>(call, service),
+            Some(step) => step.undone_as_done::<A, S>(service),
             None => self.plan.problem("undo comes after the step that it undoes"),
         }
         self
@@ -169,7 +200,7 @@ where
         S::Future: Send,
     {
         match self.plan.last_mut() {
-            Some((call, step)) => step.undone_by(call, service, args),
+            Some(step) => step.undone_by(service, args),
             None => self.plan.problem("undo comes after the step that it undoes"),
         }
         self
@@ -179,7 +210,7 @@ where
     /// [`Step::settle`](crate::saga::Step::settle).
     pub fn settle(mut self, settle: Duration) -> Self {
         match self.plan.last_mut() {
-            Some((_, step)) => step.settle = settle,
+            Some(step) => step.settle = settle,
             None => self.plan.problem("settle comes after the step that it is about"),
         }
         self
@@ -191,7 +222,8 @@ where
     /// last step is what decides.
     pub fn pivot(mut self) -> Self {
         match (self.plan.stages.len().checked_sub(1), self.plan.pivot) {
-            (Some(stage), None) => self.plan.pivot = Some(stage),
+            (Some(stage), None) if self.plan.last_mut().is_some() => self.plan.pivot = Some(stage),
+            (Some(_), None) => self.plan.problem("a saga that is nested can't be the pivot"),
             (None, _) => self.plan.problem("pivot comes after the step that decides"),
             (_, Some(_)) => self.plan.problem("a saga has one pivot"),
         }
@@ -242,33 +274,61 @@ impl<O> Clone for Plan<O> {
 }
 
 impl<O> Plan<O> {
-    fn steps(&self) -> impl Iterator<Item = &DefinedStep<O>> {
+    fn parts(&self) -> impl Iterator<Item = &Part<O>> {
         self.stages.iter().flatten()
     }
 
-    /// The step described last, and under which name what undoes it is registered.
-    fn last_mut(&mut self) -> Option<(String, &mut DefinedStep<O>)> {
-        let (name, version) = (&self.name, self.version);
-        let step = self.stages.last_mut()?.last_mut()?;
-        Some((format!("{name}@{version}:{}", step.name), step))
+    /// How many steps it has, those of nested sagas among them.
+    pub(crate) fn len(&self) -> u32 {
+        self.parts().map(Part::len).sum()
+    }
+
+    pub(crate) fn has_pivot(&self) -> bool {
+        self.pivot.is_some()
+    }
+
+    /// The step described last.
+    fn last_mut(&mut self) -> Option<&mut DefinedStep<O>> {
+        match self.stages.last_mut()?.last_mut()? {
+            Part::Step(step) => Some(step),
+            Part::Nested(_) => None,
+        }
+    }
+
+    fn check_unused(&mut self, name: &Name) {
+        if let Err(error) = check_name(name.as_str()) {
+            self.problem(error.to_string());
+        }
+        if self.parts().any(|part| part.name() == name) {
+            self.problem(format!("it has two steps called {name}"));
+        }
     }
 
     fn problem(&mut self, problem: impl Into<String>) {
         self.problems.push(format!("definition {} version {}: {}", self.name, self.version, problem.into()));
     }
 
+    /// Where its steps are when it is a saga of its own.
+    pub(crate) fn top(&self) -> Place<'static> {
+        Place {
+            steps: String::new(),
+            calls: format!("{}@{}:", self.name, self.version),
+            base: 0,
+            forward: false,
+            may_repeat: false,
+            poisoned: None,
+        }
+    }
+
     /// What is wrong with it, and otherwise registers what undoes its steps.
-    pub(crate) fn register(&self, calls: &mut Registry) -> Result<(), String> {
+    pub(crate) fn register(&self, calls: &mut Registry, place: &Place<'_>) -> Result<(), String> {
         if let Some(problem) = self.problems.first() {
             return Err(problem.clone());
         }
         if self.stages.is_empty() {
             return Err(format!("definition {} version {} has no step", self.name, self.version));
         }
-        for step in self.steps() {
-            step.register(calls)?;
-        }
-        Ok(())
+        self.parts().try_for_each(|part| part.register(calls, place))
     }
 
     /// Whether nothing is undone any more once `stage` has begun.
@@ -277,12 +337,60 @@ impl<O> Plan<O> {
     }
 }
 
+// ===== impl Part =====
+
+impl<O> Part<O> {
+    fn name(&self) -> &Name {
+        match self {
+            Self::Step(step) => &step.name,
+            Self::Nested(nested) => nested.name(),
+        }
+    }
+
+    fn len(&self) -> u32 {
+        match self {
+            Self::Step(_) => 1,
+            Self::Nested(nested) => nested.len(),
+        }
+    }
+
+    fn register(&self, calls: &mut Registry, place: &Place<'_>) -> Result<(), String> {
+        match self {
+            Self::Step(step) => step.register(calls, place),
+            Self::Nested(nested) => nested.register(calls, place),
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        course: &Arc<Course>,
+        place: &Place<'_>,
+        decides: bool,
+        state: &O,
+    ) -> Result<Merge<O>, SagaError> {
+        match self {
+            Self::Step(step) => step.carry_out(course, place, decides, state).await,
+            Self::Nested(nested) => nested.carry_out(course, place, state).await,
+        }
+    }
+}
+
+// Not derived: the state need not be cloned with its parts.
+impl<O> Clone for Part<O> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Step(step) => Self::Step(step.clone()),
+            Self::Nested(nested) => Self::Nested(Arc::clone(nested)),
+        }
+    }
+}
+
 impl<O, A> fmt::Debug for SagaDefinition<O, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SagaDefinition")
             .field("name", &self.plan.name)
             .field("version", &self.plan.version)
-            .field("steps", &self.plan.steps().map(|step| &step.name).collect::<Vec<_>>())
+            .field("steps", &self.plan.parts().map(Part::name).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

@@ -7,9 +7,9 @@ use futures_util::{FutureExt, future::BoxFuture, future::join_all};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::sleep;
 
-use super::{BeforePivot, Plan, step::DefinedStep};
+use super::{BeforePivot, Part, Plan, step::DefinedStep};
 use crate::{
-    Rejection, failpoint,
+    BoxError, Rejection, failpoint,
     name::Name,
     saga::{
         course::Course,
@@ -17,7 +17,7 @@ use crate::{
         handle::UnderWay,
         hub::causes,
         journal::{Entry, Record},
-        machine::{Phase, Status},
+        machine::{Item, Phase, Status},
     },
     step::{Op, StepContext, StepKey, StepOutcome},
 };
@@ -34,12 +34,25 @@ pub(crate) trait Resume: Send + Sync {
     fn resume(&self, course: Arc<Course>, records: &[Record], poisoned: Option<String>) -> BoxFuture<'static, ()>;
 }
 
-/// What became of one step.
-enum Stepped {
-    /// What it gave; nothing if an operator took it as done.
-    Done(Option<Bytes>),
-    Failed(SagaError),
+/// Where in a saga a plan is carried out: at its top, or nested in another.
+#[derive(Debug, Clone)]
+pub(crate) struct Place<'a> {
+    /// What the names of the steps begin with.
+    pub(crate) steps: String,
+    /// What the names of the calls that undo them begin with.
+    pub(crate) calls: String,
+    /// The number of the first step.
+    pub(crate) base: u32,
+    /// Whether there is no way back any more.
+    pub(crate) forward: bool,
+    /// Whether what may have happened is carried out again.
+    pub(crate) may_repeat: bool,
+    /// Why what would be next is to be parked.
+    pub(crate) poisoned: Option<&'a str>,
 }
+
+/// Puts what a step gave into the state.
+pub(crate) type Merge<O> = Box<dyn FnOnce(&mut O) + Send>;
 
 impl<O> Resume for Plan<O>
 where
@@ -93,79 +106,84 @@ where
         self.go_on(course, state, None).await
     }
 
-    async fn go_on(&self, course: &Arc<Course>, mut state: O, poisoned: Option<&str>) -> Result<O, SagaError> {
+    async fn go_on(&self, course: &Arc<Course>, state: O, poisoned: Option<&str>) -> Result<O, SagaError> {
+        let place = Place { poisoned, may_repeat: self.goes_on(), ..self.top() };
+        let ended = self.carry_out(course, &place, state).await;
+        match ended {
+            Ok(_) if self.pivot.is_some() => course.tell(|machine, now| machine.complete(now)),
+            Ok(_) => course.commit(None).await?,
+            Err(ref error) if matches!(error.kind(), Kind::Parked { .. }) => {}
+            Err(ref error) if course.phase() == Phase::Forward => course.fail(&causes(error), None).await?,
+            // Past the pivot, and it can't be gone on with: what is journaled doesn't fit the definition any more.
+            Err(ref error) => course.give_up(error),
+        }
+        ended
+    }
+
+    /// Carries out what isn't yet, stage by stage, and gives the state at the end.
+    pub(crate) async fn carry_out(
+        &self,
+        course: &Arc<Course>,
+        place: &Place<'_>,
+        mut state: O,
+    ) -> Result<O, SagaError> {
         for (nth, stage) in self.stages.iter().enumerate() {
-            let steps = stage.iter().map(|step| self.carry_out(course, nth, step, &state, poisoned));
-            let mut failure = None;
-            let mut gave = Vec::with_capacity(stage.len());
-            for (step, stepped) in stage.iter().zip(join_all(steps).await) {
-                match stepped {
-                    Stepped::Done(output) => gave.push((step, output)),
-                    Stepped::Failed(error) => failure = failure.or(Some(error)),
-                }
-            }
-            let merged = gave.into_iter().try_for_each(|(step, output)| match output {
-                Some(output) => step.merge(&mut state, &output).map_err(|error| unreadable(step, error)),
-                None => Ok(()),
-            });
-            if let Some(error) = failure.or(merged.err()) {
-                return Err(self.failed(course, error).await);
-            }
-            if self.pivot == Some(nth) && course.phase() == Phase::Forward {
+            let decides = self.pivot == Some(nth);
+            let place = Place { forward: place.forward || self.is_past_pivot(nth), ..place.clone() };
+            let parts = stage.iter().map(|part| part.carry_out(course, &place, decides, &state));
+            // All are awaited, also if one fails: what isn't known of the others would have to be undone.
+            let merges = join_all(parts).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            merges.into_iter().for_each(|merge| merge(&mut state));
+            if decides && course.phase() == Phase::Forward {
                 course.commit_and(None, true).await?;
             }
-        }
-        if self.pivot.is_some() {
-            course.tell(|machine, now| machine.complete(now));
-        } else {
-            course.commit(None).await?;
         }
         Ok(state)
     }
 
-    /// Has it undone, if it isn't decided otherwise.
-    async fn failed(&self, course: &Arc<Course>, error: SagaError) -> SagaError {
-        let is_parked = course.phase() != Phase::Forward || matches!(error.kind(), Kind::Parked { .. });
-        match is_parked {
-            true => error,
-            false => course.fail(&causes(&error), None).await.err().unwrap_or(error),
+    fn pivot_step(&self) -> Option<&DefinedStep<O>> {
+        match self.stages.get(self.pivot?)?.first()? {
+            Part::Step(step) => Some(step),
+            Part::Nested(_) => None,
         }
     }
+}
 
-    /// Carries out one step, unless the records say that it was; as often as it takes where there is no way back.
-    async fn carry_out(
+impl<O> DefinedStep<O> {
+    /// Carries the step out, unless the records say that it was; as often as it takes where there is no way back.
+    pub(crate) async fn carry_out(
         &self,
         course: &Arc<Course>,
-        stage: usize,
-        step: &DefinedStep<O>,
+        place: &Place<'_>,
+        decides: bool,
         state: &O,
-        poisoned: Option<&str>,
-    ) -> Stepped {
-        let forward = self.is_past_pivot(stage);
-        let decides = self.pivot == Some(stage) && !step.has_undo();
+    ) -> Result<Merge<O>, SagaError> {
+        // A pivot that something undoes is undone if nobody knows whether it happened.
+        let decides = decides && !self.has_undo();
+        let may_repeat = place.forward || decides || place.may_repeat;
         let rules = course.hub().config.rules();
+        let number = place.base + self.number;
         let mut attempt = 0;
         loop {
-            let may_repeat = forward || decides || self.goes_on();
-            let error = match self.attempt(course, step, state, may_repeat, poisoned).await {
-                Ok(output) => return Stepped::Done(output),
+            let error = match self.attempt(course, place, may_repeat, state).await {
+                Ok(merge) => return Ok(merge),
                 Err(error) => error,
             };
             let again = match error.kind() {
-                Kind::Step { outcome, .. } => forward || (decides && *outcome != StepOutcome::Refused),
+                Kind::Step { outcome, .. } => place.forward || (decides && *outcome != StepOutcome::Refused),
                 _ => false,
             };
             if !again {
-                return Stepped::Failed(error);
+                return Err(error);
             }
-            attempt += 1;
             let postponed = Rejection::find_in(&error).map(|rejection| rejection.retry_after().unwrap_or_default());
-            if attempt >= rules.attempts && postponed.is_none() {
+            attempt += u32::from(postponed.is_none());
+            if attempt >= rules.attempts {
                 let reason = causes(&error);
-                course.tell(|machine, now| machine.park(step.number, &reason, now));
-                return Stepped::Failed(SagaError::with_source(Kind::Parked { step: step.name.clone() }, error));
+                course.tell(|machine, now| machine.park(number, &reason, now));
+                return Err(SagaError::with_source(Kind::Parked { step: self.name.clone() }, error));
             }
-            let wait = rules.backoff.delay(attempt - 1, None, fastrand::f64());
+            let wait = rules.backoff.delay(attempt.saturating_sub(1), None, fastrand::f64());
             sleep(wait.max(postponed.unwrap_or_default())).await;
         }
     }
@@ -173,54 +191,60 @@ where
     async fn attempt(
         &self,
         course: &Arc<Course>,
-        step: &DefinedStep<O>,
-        state: &O,
+        place: &Place<'_>,
         may_repeat: bool,
-        poisoned: Option<&str>,
-    ) -> Result<Option<Bytes>, SagaError> {
-        let invalid = |error: serde_json::Error| SagaError::with_source(Kind::Invalid, error);
-        let key = StepKey::new(course.id(), step.name.clone(), step.number, Op::Act)
-            .map_err(|error| SagaError::with_source(Kind::Invalid, error))?;
-        match course.item(step.number) {
+        state: &O,
+    ) -> Result<Merge<O>, SagaError> {
+        let number = place.base + self.number;
+        let name = Name::from(format!("{}{}", place.steps, self.name));
+        let key = StepKey::new(course.id(), name.clone(), number, Op::Act).map_err(invalid)?;
+        match course.item(number) {
             None => {
-                let undo = step.undo(state, &key).map_err(invalid)?;
+                let undo = self.undo(&place.calls, state, &key).map_err(invalid)?;
                 if let Some(undo) = &undo {
                     course.hub().check_size(undo)?;
                 }
-                let settle = u32::try_from(step.settle.as_millis()).unwrap_or(u32::MAX);
-                course.begin(step.number, step.name.clone(), undo, settle).await?;
+                let settle = u32::try_from(self.settle.as_millis()).unwrap_or(u32::MAX);
+                course.begin(number, name.clone(), undo, settle).await?;
             }
-            Some(item) if item.status == Status::Done => return Ok(item.output),
-            Some(item) if item.status == Status::Closed => return Ok(None),
+            Some(Item { status: Status::Done, output, .. }) => {
+                return self.merge(&output.unwrap_or_default()).map_err(|error| self.unreadable(error));
+            }
+            // An operator took it as done, and nobody knows what it gave.
+            Some(Item { status: Status::Closed, .. }) => return Ok(Box::new(|_| {})),
             Some(_) if may_repeat => course.resume()?,
             Some(item) => {
                 let outcome = if item.status == Status::Refused { StepOutcome::Refused } else { StepOutcome::Unknown };
-                return Err(SagaError::new(Kind::Step { step: step.name.clone(), outcome }));
+                return Err(SagaError::new(Kind::Step { step: name, outcome }));
             }
         }
-        if let Some(reason) = poisoned {
-            course.tell(|machine, now| machine.park(step.number, reason, now));
-            return Err(SagaError::with_source(Kind::Parked { step: step.name.clone() }, reason));
+        if let Some(reason) = place.poisoned {
+            course.tell(|machine, now| machine.park(number, reason, now));
+            return Err(SagaError::with_source(Kind::Parked { step: name }, reason));
         }
-        let mut under_way = UnderWay::sent(course, step.number);
+        let mut under_way = UnderWay::sent(course, number);
         failpoint::reach("C3").await;
         let context = StepContext::new(key, course.epoch());
-        let result = context.clone().scope(step.act(state)).await;
+        let result = context.clone().scope(self.act(state)).await;
         failpoint::reach("C7").await;
-        match result {
-            Ok(output) => {
-                under_way.done(Some(output.clone()));
-                Ok(Some(output))
+        let merged = result.and_then(|output| {
+            let merge = self.merge(&output).map_err(|error| self.unreadable(error))?;
+            Ok((merge, output))
+        });
+        match merged {
+            Ok((merge, output)) => {
+                under_way.done(Some(output));
+                Ok(merge)
             }
-            Err(error) => Err(under_way.failed(&context, &step.name, error)),
+            Err(error) => Err(under_way.failed(&context, &name, error)),
         }
     }
 
-    fn pivot_step(&self) -> Option<&DefinedStep<O>> {
-        self.stages.get(self.pivot?)?.first()
+    fn unreadable(&self, error: serde_json::Error) -> SagaError {
+        invalid(format!("what step {} gave can't be read back: {error}", self.name))
     }
 }
 
-fn unreadable<O>(step: &DefinedStep<O>, error: serde_json::Error) -> SagaError {
-    SagaError::with_source(Kind::Invalid, format!("what step {} gave can't be read back: {error}", step.name))
+fn invalid(problem: impl Into<BoxError>) -> SagaError {
+    SagaError::with_source(Kind::Invalid, problem)
 }

@@ -10,11 +10,12 @@ use futures_util::{FutureExt, future::BoxFuture};
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
+use super::run::{Merge, Place};
 use crate::{
     BoxError,
     name::Name,
     saga::{journal::Invocation, registry::Registry},
-    step::StepKey,
+    step::{StepKey, check_name},
 };
 
 /// One step of a definition.
@@ -28,20 +29,19 @@ pub(crate) struct DefinedStep<O> {
 
 /// What undoes a step.
 struct Undo<O> {
-    call: Name,
     /// The arguments, as JSON, of the state before the step, and of its key.
     args: Arc<dyn Fn(&O, &StepKey) -> serde_json::Result<Vec<u8>> + Send + Sync>,
     /// Registers the service under the name of the call.
-    register: Arc<dyn Fn(&mut Registry) -> bool + Send + Sync>,
+    register: Arc<dyn Fn(&mut Registry, &str) -> bool + Send + Sync>,
 }
 
 /// The step itself. Boxed, for each has types of its own.
 trait Act<O>: Send + Sync {
     /// Calls the service, and gives what it gave as JSON.
     fn act(&self, state: &O) -> BoxFuture<'static, Result<Bytes, BoxError>>;
-    /// Puts what the service gave into the state.
-    fn merge(&self, state: &mut O, output: &[u8]) -> serde_json::Result<()>;
-    /// What the service is given, for what undoes it to be given the same. `None` if it isn't a `B`.
+    /// Reads what the service gave, and gives what puts it into the state.
+    fn merge(&self, output: &[u8]) -> serde_json::Result<Merge<O>>;
+    /// What the service is given, for what undoes it to be given the same.
     fn args(&self, state: &O) -> Box<dyn std::any::Any>;
 }
 
@@ -49,7 +49,7 @@ struct Acted<S, F, M> {
     // A service need not be `Sync`; it is cloned for each call.
     service: Mutex<S>,
     args: F,
-    merge: M,
+    merge: Arc<M>,
 }
 
 /// Names the types that a service and two closures only imply.
@@ -69,13 +69,13 @@ impl<O: 'static> DefinedStep<O> {
         F: Fn(&O) -> B + Send + Sync + 'static,
         M: Fn(&mut O, T) + Send + Sync + 'static,
     {
-        let acted = Acted { service: Mutex::new(service), args, merge };
+        let acted = Acted { service: Mutex::new(service), args, merge: Arc::new(merge) };
         let act = Typed { acted, types: std::marker::PhantomData::<fn(B) -> T> };
         Self { name, number, settle: Duration::ZERO, act: Arc::new(act), undo: None }
     }
 
     /// Undone by `service`, which is given what the step was given: an `A`.
-    pub(crate) fn undone_as_done<A, S>(&mut self, call: String, service: S)
+    pub(crate) fn undone_as_done<A, S>(&mut self, service: S)
     where
         A: Serialize + DeserializeOwned + Send + 'static,
         S: Service<A> + Clone + Send + 'static,
@@ -87,49 +87,43 @@ impl<O: 'static> DefinedStep<O> {
             let args = act.args(state).downcast::<A>().expect("a step's undo is described right after the step");
             serde_json::to_vec(&*args)
         };
-        self.undone(call, service, Arc::new(args));
+        self.undone(service, Arc::new(args));
     }
 
     /// Undone by `service`, which is given what `args` makes.
-    pub(crate) fn undone_by<U, S>(
-        &mut self,
-        call: String,
-        service: S,
-        args: impl Fn(&O, &StepKey) -> U + Send + Sync + 'static,
-    ) where
+    pub(crate) fn undone_by<U, S>(&mut self, service: S, args: impl Fn(&O, &StepKey) -> U + Send + Sync + 'static)
+    where
         U: Serialize + DeserializeOwned + Send + 'static,
         S: Service<U> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
     {
-        self.undone::<U, S>(call, service, Arc::new(move |state, key| serde_json::to_vec(&args(state, key))));
+        self.undone::<U, S>(service, Arc::new(move |state, key| serde_json::to_vec(&args(state, key))));
     }
 
-    fn undone<U, S>(
-        &mut self,
-        call: String,
-        service: S,
-        args: Arc<dyn Fn(&O, &StepKey) -> serde_json::Result<Vec<u8>> + Send + Sync>,
-    ) where
+    fn undone<U, S>(&mut self, service: S, args: Arc<dyn Fn(&O, &StepKey) -> serde_json::Result<Vec<u8>> + Send + Sync>)
+    where
         U: DeserializeOwned + Send + 'static,
         S: Service<U> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
     {
-        let name = call.clone();
         let service = Mutex::new(service);
-        let register = move |calls: &mut Registry| {
+        let register = move |calls: &mut Registry, name: &str| {
             let service = service.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            calls.insert::<U, S>(&name, false, service)
+            calls.insert::<U, S>(name, false, service)
         };
-        self.undo = Some(Undo { call: call.into(), args, register: Arc::new(register) });
+        self.undo = Some(Undo { args, register: Arc::new(register) });
     }
 }
 
 impl<O> DefinedStep<O> {
-    pub(crate) fn register(&self, calls: &mut Registry) -> Result<(), String> {
+    /// Registers what undoes it; `place` is where it is in a saga.
+    pub(crate) fn register(&self, calls: &mut Registry, place: &Place<'_>) -> Result<(), String> {
+        check_name(&format!("{}{}", place.steps, self.name)).map_err(|error| error.to_string())?;
+        let call = self.call(&place.calls);
         match &self.undo {
-            Some(undo) if !(undo.register)(calls) => Err(format!("call {} is registered twice", undo.call)),
+            Some(undo) if !(undo.register)(calls, &call) => Err(format!("call {call} is registered twice")),
             _ => Ok(()),
         }
     }
@@ -138,17 +132,21 @@ impl<O> DefinedStep<O> {
         self.undo.is_some()
     }
 
-    pub(crate) fn undo(&self, state: &O, key: &StepKey) -> serde_json::Result<Option<Invocation>> {
+    pub(crate) fn undo(&self, calls: &str, state: &O, key: &StepKey) -> serde_json::Result<Option<Invocation>> {
         let Some(undo) = &self.undo else { return Ok(None) };
-        Ok(Some(Invocation { call: undo.call.clone(), args: (undo.args)(state, key)?.into() }))
+        Ok(Some(Invocation { call: self.call(calls).into(), args: (undo.args)(state, key)?.into() }))
+    }
+
+    fn call(&self, calls: &str) -> String {
+        format!("{calls}{}", self.name)
     }
 
     pub(crate) fn act(&self, state: &O) -> BoxFuture<'static, Result<Bytes, BoxError>> {
         self.act.act(state)
     }
 
-    pub(crate) fn merge(&self, state: &mut O, output: &[u8]) -> serde_json::Result<()> {
-        self.act.merge(state, output)
+    pub(crate) fn merge(&self, output: &[u8]) -> serde_json::Result<Merge<O>> {
+        self.act.merge(output)
     }
 }
 
@@ -160,7 +158,7 @@ where
     S::Error: Into<BoxError>,
     S::Future: Send,
     F: Fn(&O) -> B + Send + Sync,
-    M: Fn(&mut O, T) + Send + Sync,
+    M: Fn(&mut O, T) + Send + Sync + 'static,
 {
     fn act(&self, state: &O) -> BoxFuture<'static, Result<Bytes, BoxError>> {
         let args = (self.acted.args)(state);
@@ -173,9 +171,10 @@ where
         .boxed()
     }
 
-    fn merge(&self, state: &mut O, output: &[u8]) -> serde_json::Result<()> {
-        (self.acted.merge)(state, serde_json::from_slice(output)?);
-        Ok(())
+    fn merge(&self, output: &[u8]) -> serde_json::Result<Merge<O>> {
+        let output: T = serde_json::from_slice(output)?;
+        let merge = Arc::clone(&self.acted.merge);
+        Ok(Box::new(move |state| merge(state, output)))
     }
 
     fn args(&self, state: &O) -> Box<dyn std::any::Any> {
@@ -198,6 +197,6 @@ impl<O> Clone for DefinedStep<O> {
 
 impl<O> Clone for Undo<O> {
     fn clone(&self) -> Self {
-        Self { call: self.call.clone(), args: Arc::clone(&self.args), register: Arc::clone(&self.register) }
+        Self { args: Arc::clone(&self.args), register: Arc::clone(&self.register) }
     }
 }

@@ -197,12 +197,18 @@ impl Machine {
 
     /// The number of the next step, taken for it.
     pub(crate) fn reserve(&mut self) -> Result<u32, NotBegun> {
+        self.reserve_many(1)
+    }
+
+    /// As many numbers in a row; the first is given.
+    pub(crate) fn reserve_many(&mut self, steps: u32) -> Result<u32, NotBegun> {
         self.may_begin()?;
-        if self.next_number >= self.rules.steps {
+        let (first, next) = (self.next_number, self.next_number.saturating_add(steps));
+        if next > self.rules.steps {
             return Err(NotBegun::TooMany);
         }
-        self.next_number += 1;
-        Ok(self.next_number - 1)
+        self.next_number = next;
+        Ok(first)
     }
 
     /// A step is to be carried out, under a number that was [reserved](Self::reserve) or that its definition gives it.

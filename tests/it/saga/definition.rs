@@ -261,3 +261,81 @@ async fn a_definition_that_makes_no_sense_is_refused_at_the_start() {
         assert!(error.contains(problem), "{error}");
     }
 }
+
+impl Seen {
+    /// A part of a trip: seat and room, without anything that decides.
+    fn stay(&self) -> SagaDefinition<Trip, String> {
+        SagaDefinition::new("stay", 1)
+            .step("seat", self.service("seat", 4), |trip: &Trip| trip.to.clone(), |trip, seat| trip.seat = Some(seat))
+            .undo(self.service("unseat", ()))
+            .step("room", self.service("room", 7), |trip: &Trip| trip.to.clone(), |trip, room| trip.room = Some(room))
+            .undo(self.service("unroom", ()))
+    }
+
+    /// Go to Graz, and on to Wien.
+    fn tour(&self) -> SagaDefinition<Vec<Trip>, ()> {
+        let wien = |_: &Vec<Trip>| Trip { to: "Wien".to_owned(), ..Trip::default() };
+        SagaDefinition::new("tour", 1)
+            .nest("first", &self.stay(), |_| graz(), |tour: &mut Vec<Trip>, trip| tour.push(trip))
+            .nest("second", &self.stay(), wien, |tour, trip| tour.push(trip))
+            .step("confirm", self.confirm(), |_| (), |_, ()| {})
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_saga_nested_in_another_is_done_and_undone_with_it() {
+    let seen = Seen::default();
+    let tour = seen.tour();
+    let coordinator = Coordinator::in_memory().define(&tour).start().await.unwrap();
+    let toured = coordinator.serve(&tour).oneshot(Vec::new()).await.unwrap();
+    assert_eq!(toured.iter().map(|trip| trip.seat).collect::<Vec<_>>(), [Some(4), Some(4)]);
+    let done = ["seat Graz act 0", "room Graz act 1", "seat Wien act 2", "room Wien act 3"];
+    assert_eq!(seen.log()[..4], done);
+
+    seen.log.lock().unwrap().clear();
+    seen.confirm_fails.store(1, Ordering::Relaxed);
+    coordinator.serve(&tour).oneshot(Vec::new()).await.unwrap_err();
+    assert!(coordinator.drain(REST).await.unwrap().in_time);
+    let undone = ["unroom Wien undo 3", "unseat Wien undo 2", "unroom Graz undo 1", "unseat Graz undo 0"];
+    assert_eq!(seen.log(), [done, undone].concat());
+}
+
+#[test]
+fn a_nested_saga_goes_on_after_a_crash_where_it_was() {
+    let (seen, journal) = (Seen::default(), MemoryJournal::new());
+    let tour = seen.tour().before_pivot(BeforePivot::Resume);
+    seen.room_hangs.store(1, Ordering::Relaxed);
+    for within in [Duration::from_secs(1), REST] {
+        one_life(within, async || {
+            let coordinator = Coordinator::in_shared_memory(journal.clone()).define(&tour).start().await.unwrap();
+            if within < REST {
+                let _ = coordinator.serve(&tour).oneshot(Vec::new()).await;
+            }
+            std::future::pending().await
+        });
+        seen.room_hangs.store(0, Ordering::Relaxed);
+    }
+    let done = ["seat Graz act 0", "room Graz act 1", "seat Wien act 2", "room Wien act 3", "confirm act 4"];
+    assert_eq!(seen.log(), done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_nests_a_definition_beside_steps_of_its_own() {
+    let seen = Seen::default();
+    let (stay, trip) = (seen.stay(), seen.trip());
+    let coordinator = Coordinator::in_memory().define(&stay).define(&trip).start().await.unwrap();
+    let inner = seen.clone();
+    let failed: Result<(), buttress::saga::SagaError> = coordinator
+        .scope("holiday", async move |saga: buttress::saga::Saga| {
+            saga.step("pack").run(async |_| Ok::<_, BoxError>(inner.note("pack"))).await?;
+            let error = saga.nest(&trip, graz()).await.unwrap_err();
+            assert!(error.to_string().contains("can't be journaled"), "{error}");
+            assert_eq!(saga.nest(&stay, graz()).await?.room, Some(7));
+            saga.step("go").run(async |_| Err::<(), BoxError>("rain".into())).await
+        })
+        .await;
+    failed.unwrap_err();
+    assert!(coordinator.drain(REST).await.unwrap().in_time);
+    let log = ["pack act 0", "seat Graz act 1", "room Graz act 2", "unroom Graz undo 2", "unseat Graz undo 1"];
+    assert_eq!(seen.log(), log);
+}

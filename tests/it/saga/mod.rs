@@ -1,6 +1,9 @@
 //! Sagas, in memory and under paused time unless the point needs more.
 
 mod admin;
+mod counting;
 mod course;
 mod definition;
+mod journal;
+mod layer;
 pub(crate) mod world;

@@ -1,0 +1,67 @@
+//! A journal in memory that counts what is written, and fails when it is told to.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+};
+
+use buttress::{
+    saga::journal::{Filter, Journal, JournalError, Lookup, MemoryJournal, Needs, Record, SagaRow, Write, Written},
+    step::SagaId,
+};
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counting {
+    inner: MemoryJournal,
+    writes: Arc<AtomicUsize>,
+    failing: Arc<AtomicBool>,
+}
+
+impl Counting {
+    pub(crate) fn writes(&self) -> usize {
+        self.writes.load(SeqCst)
+    }
+
+    /// From now on every write fails.
+    pub(crate) fn fail(&self) {
+        self.failing.store(true, SeqCst);
+    }
+}
+
+impl Journal for Counting {
+    fn write(&mut self, batch: &[Write]) -> Result<Vec<Written>, JournalError> {
+        if self.failing.load(SeqCst) {
+            return Err(JournalError::new("no space left on the device"));
+        }
+        // Leases are renewed as time goes by.
+        let counted = batch.iter().filter(|write| !matches!(write, Write::Renew { .. } | Write::Claim { .. }));
+        self.writes.fetch_add(counted.count(), SeqCst);
+        self.inner.write(batch)
+    }
+
+    fn reader(&self) -> Result<Box<dyn Lookup + Send>, JournalError> {
+        self.inner.reader()
+    }
+}
+
+impl Lookup for Counting {
+    fn saga(&mut self, id: SagaId) -> Result<Option<SagaRow>, JournalError> {
+        self.inner.saga(id)
+    }
+
+    fn by_key(&mut self, scope_key: &str) -> Result<Option<SagaRow>, JournalError> {
+        self.inner.by_key(scope_key)
+    }
+
+    fn records(&mut self, id: SagaId) -> Result<Vec<Record>, JournalError> {
+        self.inner.records(id)
+    }
+
+    fn list(&mut self, filter: &Filter) -> Result<Vec<SagaRow>, JournalError> {
+        self.inner.list(filter)
+    }
+
+    fn needs(&mut self) -> Result<Needs, JournalError> {
+        self.inner.needs()
+    }
+}
