@@ -11,8 +11,8 @@ mod clock;
 mod config;
 mod coordinator;
 mod course;
-mod definition;
 mod current;
+mod definition;
 mod error;
 mod event;
 pub mod future;
@@ -43,11 +43,11 @@ pub use self::{
     definition::{BeforePivot, SagaDefinition, ServeSaga},
     error::{Kind, SagaError},
     handle::{Saga, Step},
-    operator::OperatorError,
-    view::{SagaDetail, SagaSummary, Shown, ShownRecord},
     idempotency::{IDEMPOTENCY_REPLAYED, Idempotency, Rebuild},
     layer::SagaLayer,
+    operator::OperatorError,
     protocol::{CommitHead, CommitResult, CommitStatus, Success},
     service::SagaService,
     settings::{OnConflict, OnDisconnect},
+    view::{SagaDetail, SagaSummary, Shown, ShownRecord},
 };

@@ -1,30 +1,27 @@
 //! The layer over HTTP and plain services, by one call at a time.
 
 use std::{
-    convert::Infallible,
     future::pending,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use axum::{
-    Extension, Json, Router,
+    Router,
     body::Body,
     http::{HeaderMap, Request, Response, StatusCode},
-    response::IntoResponse,
     routing::post,
 };
 use buttress::{
     BoxError, Deadline, Elapsed, Reason, Rejection, SagaLayer,
-    saga::{Coordinator, Kind, OnConflict, OnDisconnect, Saga, SagaError},
-    step::StepOutcome,
+    saga::{Coordinator, OnConflict, OnDisconnect, Saga, SagaError},
 };
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Service, ServiceBuilder, ServiceExt};
 
 use super::world::{TAKE_BACK, TELL, TakeBack, World};
 
@@ -178,7 +175,10 @@ async fn a_handler_gives_a_sagas_error_on_and_the_client_reads_which_step_it_was
     };
     let app = Router::new().route("/orders", post(handler).layer(SagaLayer::http(&coordinator, "place-order")));
     let response = post_to(&app, "/orders").await;
-    assert_eq!((response.status(), &response.headers()["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));
+    assert_eq!(
+        (response.status(), &response.headers()["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap())
+    );
     let problem = problem(response).await;
     assert_eq!(problem["reason"], "step_unknown");
     assert_eq!(problem["step"], "ship");
@@ -190,7 +190,10 @@ async fn a_handler_gives_a_sagas_error_on_and_the_client_reads_which_step_it_was
 async fn each_way_a_step_fails_has_its_answer() {
     let world = World::default();
     let coordinator = world.coordinator().start().await.unwrap();
-    async fn answer(coordinator: &Coordinator, error: impl FnOnce() -> BoxError + Send + 'static) -> (u16, tonic::Code) {
+    async fn answer(
+        coordinator: &Coordinator,
+        error: impl FnOnce() -> BoxError + Send + 'static,
+    ) -> (u16, tonic::Code) {
         let failed = coordinator.scope("answer", async move |saga: Saga| {
             let error = error();
             saga.step("ship").run(async |_| Err::<(), BoxError>(error)).await
@@ -363,10 +366,7 @@ async fn h15_sagas_on_the_same_thing_wait_for_each_other_and_others_do_not() {
         assert_eq!(response.status(), StatusCode::OK);
     }
     assert_eq!(before.elapsed(), Duration::from_secs(4));
-    assert_eq!(
-        world.log(),
-        ["do reserve", "do reserve", "do charge", "do charge", "do reserve", "do charge"]
-    );
+    assert_eq!(world.log(), ["do reserve", "do reserve", "do charge", "do charge", "do reserve", "do charge"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -436,14 +436,15 @@ async fn a_plain_service_finds_its_saga_in_its_task() {
     let world = World::default();
     let coordinator = world.coordinator().start().await.unwrap();
     let inner = world.clone();
-    let mut service = ServiceBuilder::new().layer(SagaLayer::new(&coordinator, "place-order")).service_fn(move |ok: bool| {
-        let (saga, world) = (Saga::current().unwrap(), inner.clone());
-        async move {
-            assert_eq!(Saga::current().unwrap().id(), saga.id());
-            step(&saga, &world, "reserve").await?;
-            if ok { Ok("placed") } else { Err(BoxError::from("no lorry")) }
-        }
-    });
+    let mut service =
+        ServiceBuilder::new().layer(SagaLayer::new(&coordinator, "place-order")).service_fn(move |ok: bool| {
+            let (saga, world) = (Saga::current().unwrap(), inner.clone());
+            async move {
+                assert_eq!(Saga::current().unwrap().id(), saga.id());
+                step(&saga, &world, "reserve").await?;
+                if ok { Ok("placed") } else { Err(BoxError::from("no lorry")) }
+            }
+        });
     assert_eq!(service.ready().await.unwrap().call(true).await.unwrap(), "placed");
     let error = service.ready().await.unwrap().call(false).await.unwrap_err();
     assert_eq!(error.to_string(), "no lorry");
