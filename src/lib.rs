@@ -1,4 +1,5 @@
-//! Tower middleware for services that call other services: circuit breaker, bulkhead, retry, timeout and deadline.
+//! Tower middleware for services that call other services: circuit breaker, bulkhead, retry, timeout and deadline, and
+//! sagas that survive a crash.
 //!
 //! A service that calls another inherits its troubles. When that one is slow, calls pile up; when it is down, every
 //! caller waits for a timeout; when it comes back, everybody tries again at once. Each policy here breaks one link of that
@@ -11,6 +12,14 @@
 //! | [`circuit_breaker`] | refuses calls while the service is failing | burdening a service that is down, and waiting for it |
 //! | [`bulkhead`] | limits how many calls run at once | one slow service that takes all there is |
 //! | [`standard`] | all of them, in the right order | thinking about the order |
+//!
+//! And when a request that changes something in several services fails half-way:
+//!
+//! | | what it does | what it prevents |
+//! |---|---|---|
+//! | [`saga`] | writes down what undoes each step before it begins, and undoes it whatever dies | half an order |
+//! | [`step`] | tells the other side which step a call belongs to, and what became of it | guessing |
+//! | [`barrier`] | does each step once, and none that was undone, in the transaction of its effect | two charges |
 //!
 //! Each is a [`Layer`](tower_layer::Layer), in three flavours: `new` for any service, `http` and `grpc` for those. See
 //! [`protocol`] for what the difference is, and why it matters.
@@ -48,8 +57,10 @@
 //! # Features
 //!
 //! None is on by default, `full` is all of them. One for each policy: `circuit-breaker`, `bulkhead`, `retry`, `timeout`,
-//! and `standard`. `axum`, `tonic` and `hyper` teach the crate these crates' bodies, so that they can be sent again, and
-//! errors, so that their cause can be read.
+//! and `standard`. `saga`, with `saga-sqlite` for its journal in a file and `saga-admin` for operators; `step` and `barrier`,
+//! with `barrier-sqlite` and `barrier-postgres`. `axum`, `tonic` and `hyper` teach the crate these crates' bodies, so that
+//! they can be sent again, and errors, so that their cause can be read. `failpoints`, which is not in `full`, is for tests
+//! that kill.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The shared files serve all policies; with some of them left out, parts lie idle.

@@ -116,6 +116,15 @@ impl<Db: Store> Barrier<Db> {
         Fut: Future<Output = Result<T, Stop>>,
     {
         let Some(step) = self.asked(Op::Act)? else { return self.plainly(effect).await };
+        self.act_in(step, effect).await.inspect_err(|stop| event::stopped(step, stop))
+    }
+
+    async fn act_in<T, F, Fut>(&self, step: &StepHeaders, effect: F) -> Result<T, Stop>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce(Tx<Db>) -> Fut,
+        Fut: Future<Output = Result<T, Stop>>,
+    {
         let Opened { tx, own, .. } = open(&self.pool, step, &Row { placed_by: PlacedBy::Effect, answer: None }).await?;
         match ActCourse::of(own) {
             ActCourse::Run => match self.run(step, tx, effect).await {
@@ -148,16 +157,26 @@ impl<Db: Store> Barrier<Db> {
         Fut: Future<Output = Result<U, Stop>>,
     {
         let step = self.asked(Op::Undo)?.ok_or(Stop::NoStep)?;
+        self.undo_in(step, undo).await.inspect_err(|stop| event::stopped(step, stop))
+    }
+
+    async fn undo_in<D, U, F, Fut>(&self, step: &StepHeaders, undo: F) -> Result<U, Stop>
+    where
+        D: DeserializeOwned,
+        U: Serialize + DeserializeOwned + Default,
+        F: FnOnce(Tx<Db>, D) -> Fut,
+        Fut: Future<Output = Result<U, Stop>>,
+    {
         let opened = open(&self.pool, step, &Row { placed_by: PlacedBy::Undo, answer: None }).await?;
         let Opened { mut tx, own, action } = opened;
         match UndoCourse::of(own, action) {
             UndoCourse::Replay(answer) => {
                 event::replayed(step);
                 tx.commit().await?;
-                read(step, answer.as_deref())
+                read(answer.as_deref())
             }
             UndoCourse::Run(answer) => {
-                let did = read(step, answer.as_deref())?;
+                let did = read(answer.as_deref())?;
                 self.run(step, tx, |tx| undo(tx, did)).await
             }
             UndoCourse::Nothing => {
@@ -200,9 +219,6 @@ impl<Db: Store> Barrier<Db> {
                 Ok(answer)
             }
             Err(stop) => {
-                if !matches!(stop, Stop::Refused(_)) {
-                    event::stopped(step, &stop);
-                }
                 // Now and not by a drop, for what comes next may need the lock. A connection that can't is no use anyway.
                 let _: Result<(), sqlx::Error> = tx.rollback().await;
                 Err(stop)
@@ -223,7 +239,6 @@ impl<Db: Store> Barrier<Db> {
         match ActCourse::of(own) {
             ActCourse::Run => {
                 tx.commit().await?;
-                event::refused(step, &stop);
                 Err(stop)
             }
             course => answered(step, tx, course).await,
@@ -253,16 +268,13 @@ async fn answered<Db: Store, T: DeserializeOwned>(
     match course {
         ActCourse::Replay(answer) => {
             event::replayed(step);
-            read(step, answer.as_deref())
+            read(answer.as_deref())
         }
         ActCourse::Refused(refusal) => {
             event::replayed(step);
-            Err(Stop::Refused(read(step, refusal.as_deref())?))
+            Err(Stop::Refused(read(refusal.as_deref())?))
         }
-        ActCourse::Undone => {
-            event::undone(step);
-            Err(Stop::Undone)
-        }
+        ActCourse::Undone => Err(Stop::Undone),
         ActCourse::Run => unreachable!("an effect that is to run has no answer yet"),
     }
 }
@@ -288,12 +300,8 @@ fn write<T: Serialize>(answer: &T) -> Result<Vec<u8>, AnswerError> {
     if json.len() > LARGEST_ANSWER { Err(AnswerError::TooLarge { bytes: json.len() }) } else { Ok(json) }
 }
 
-fn read<T: DeserializeOwned>(step: &StepHeaders, answer: Option<&[u8]>) -> Result<T, Stop> {
-    serde_json::from_slice(answer.unwrap_or(b"null")).map_err(|error| {
-        let stop = Stop::Answer(AnswerError::Unreadable(error));
-        event::stopped(step, &stop);
-        stop
-    })
+fn read<T: DeserializeOwned>(answer: Option<&[u8]>) -> Result<T, Stop> {
+    serde_json::from_slice(answer.unwrap_or(b"null")).map_err(|error| AnswerError::Unreadable(error).into())
 }
 
 /// By hand, for a database needn't be `Clone`.

@@ -37,10 +37,7 @@ pub(super) async fn open<Db: Store>(pool: &Pool<Db>, step: &StepHeaders, row: &R
     loop {
         match attempt(pool, step, row).await {
             Ok(Some(opened)) => return Ok(opened),
-            Ok(None) => {
-                event::fenced(step);
-                return Err(Stop::Fenced);
-            }
+            Ok(None) => return Err(Stop::Fenced),
             Err(error) if is_contended(&error) && Instant::now() < until => {
                 event::contended(step, &error);
                 sleep(pause.mul_f64(fastrand::f64())).await;

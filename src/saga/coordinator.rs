@@ -85,6 +85,20 @@ pub struct Drained {
 }
 
 impl Coordinator {
+    /// A coordinator with its journal in the SQLite file `path`, which is made if it isn't there: what is acknowledged
+    /// survives the loss of power. One process has the file to itself.
+    #[cfg(feature = "saga-sqlite")]
+    pub fn sqlite(path: impl Into<std::path::PathBuf>) -> CoordinatorBuilder {
+        let path = path.into();
+        CoordinatorBuilder::new(move || Writer::threaded(crate::saga::journal::SqliteJournal::open(path)?))
+    }
+
+    /// A coordinator with a journal of your own, or an SQLite one with settings of your own. It is driven on a thread of its
+    /// own, and may block.
+    pub fn with_journal(journal: impl Journal) -> CoordinatorBuilder {
+        CoordinatorBuilder::new(move || Writer::threaded(journal))
+    }
+
     /// A coordinator with its journal in memory: nothing survives the process. For tests, and for sagas that need not.
     pub fn in_memory() -> CoordinatorBuilder {
         Self::in_journal_inline(MemoryJournal::new())
@@ -188,8 +202,8 @@ impl Coordinator {
         &self.hub
     }
 
-    /// Ends in good order: begins nothing new, waits for what is at work for at most `within`, and lets go of what is left,
-    /// so that another coordinator can take it over at once.
+    /// Ends in good order: begins nothing new, waits for what is at work for at most `within`, lets go of what is left, so
+    /// that another coordinator can take it over at once, and closes the journal's file.
     ///
     /// # Errors
     ///
@@ -199,6 +213,7 @@ impl Coordinator {
         failpoint::reach("C21").await;
         let in_time = timeout(within, self.hub.close_gate()).await.is_ok();
         self.hub.writer.write(Write::Release { owner: self.hub.owner.clone() }).await?;
+        self.hub.writer.close().await;
         Ok(Drained { in_time })
     }
 }

@@ -211,11 +211,12 @@ fn tell<F: Format, B>(request: &mut Request<B>) -> Option<Call> {
 
     let now = Instant::now();
     // An earlier one that the caller wrote itself stays; one that can't be read is none.
-    let written = F::read(request.headers()).ok().flatten();
-    let deadlines = [request.extensions().get::<Deadline>().copied(), Deadline::current()];
-    let left = deadlines.into_iter().flatten().map(|deadline| deadline.remaining(now)).chain(written).min();
-    if let Some(left) = left {
-        F::write(request.headers_mut(), left);
+    let written = F::read(request.headers()).ok().flatten().map(|left| Deadline::after_at(left, now));
+    let known = [request.extensions().get().copied(), Deadline::current(), written];
+    if let Some(deadline) = known.into_iter().flatten().min() {
+        F::write(request.headers_mut(), deadline.remaining(now));
+        // The header is stale by the time a retry sends it again, and a point in time is not.
+        request.extensions_mut().insert(deadline);
     }
 
     let maybe_sent = MaybeSent::default();

@@ -69,7 +69,7 @@ impl StepContext {
     /// A call is made in this step, and its outcome will be told.
     pub(crate) fn begin_call(&self) -> NotedCall {
         self.heard.0.fetch_add(CALL, Ordering::AcqRel);
-        NotedCall { heard: self.heard.clone(), outcome: StepOutcome::Unknown }
+        NotedCall { step: self.clone(), outcome: StepOutcome::Unknown }
     }
 
     /// Whether calls were [noted](Self::note) in this step, and each was refused: then a step that failed didn't happen.
@@ -94,7 +94,7 @@ impl StepContext {
 /// A call whose outcome the step will be told, when this is dropped at the latest.
 #[derive(Debug)]
 pub(crate) struct NotedCall {
-    heard: Arc<Heard>,
+    step: StepContext,
     outcome: StepOutcome,
 }
 
@@ -107,8 +107,9 @@ impl NotedCall {
 impl Drop for NotedCall {
     fn drop(&mut self) {
         // The outcome first, so that there is no moment at which the call has ended and left no trace.
-        self.heard.note(self.outcome);
-        self.heard.0.fetch_sub(CALL, Ordering::AcqRel);
+        self.step.heard.note(self.outcome);
+        self.step.heard.0.fetch_sub(CALL, Ordering::AcqRel);
+        tracing::debug!(policy = "step", key = %self.step.key, outcome = ?self.outcome, "call ended");
     }
 }
 

@@ -113,13 +113,18 @@ impl Held {
         if let Some(taken) = row.scope_key.as_ref().and_then(|key| self.by_key.get(key)) {
             return Written::KeyTaken(Box::new(self.sagas[taken].row.clone()));
         }
-        if let Some(taken) = row.exclusive.as_ref().and_then(|key| self.by_exclusive.get(key)) {
+        if let Some(taken) =
+            row.exclusive.as_ref().filter(|_| !row.state.is_final()).and_then(|key| self.by_exclusive.get(key))
+        {
             return Written::ExclusiveTaken(*taken);
+        }
+        if self.sagas.contains_key(&row.id) {
+            return Written::Fenced;
         }
         if let Some(key) = &row.scope_key {
             self.by_key.insert(key.clone(), row.id);
         }
-        if let Some(key) = &row.exclusive {
+        if let Some(key) = row.exclusive.as_ref().filter(|_| !row.state.is_final()) {
             self.by_exclusive.insert(key.clone(), row.id);
         }
         self.sagas.insert(row.id, Kept { row: row.clone(), records: records.to_vec() });
@@ -128,7 +133,7 @@ impl Held {
 
     fn append(&mut self, fence: &Fence, records: &[Record], change: &Change) -> Written {
         let Some(Kept { row, records: kept }) = self.sagas.get_mut(&fence.saga) else { return Written::Fenced };
-        if row.owner.as_ref() != Some(&fence.owner) || row.epoch != fence.epoch {
+        if row.owner.as_ref() != Some(&fence.owner) || row.epoch != fence.epoch || row.state.is_final() {
             return Written::Fenced;
         }
         kept.extend_from_slice(records);
@@ -183,8 +188,10 @@ impl Held {
     }
 
     fn prune(&mut self, now: Millis, limit: u32) -> u32 {
-        let over = self.sagas.values().filter(|kept| kept.row.expires_at.is_some_and(|expires| expires <= now));
-        let over: Vec<SagaId> = over.map(|kept| kept.row.id).take(limit as usize).collect();
+        let at_rest = self.sagas.values().map(|kept| &kept.row).filter(|row| row.state.is_final());
+        let over = at_rest.filter_map(|row| Some((row.expires_at.filter(|expires| *expires <= now)?, row.id)));
+        let over: BTreeSet<(Millis, SagaId)> = over.collect();
+        let over: Vec<SagaId> = over.into_iter().map(|(_, id)| id).take(limit as usize).collect();
         for id in &over {
             if let Some(key) = self.sagas.remove(id).and_then(|kept| kept.row.scope_key) {
                 self.by_key.remove(&key);

@@ -9,11 +9,19 @@
 
 mod memory;
 mod record;
+#[cfg(feature = "saga-sqlite")]
+mod sqlite;
+mod store;
+mod threads;
 mod writer;
 
 use std::fmt;
 
-pub(crate) use self::writer::{Ack, Room, Writer};
+#[cfg(feature = "saga-sqlite")]
+pub use self::sqlite::{SqliteJournal, SqliteOptions};
+/// Public for the benchmarks only: a [`Coordinator`](crate::saga::Coordinator) has one of its own.
+#[doc(hidden)]
+pub use self::writer::{Ack, Room, Writer};
 pub use self::{
     memory::MemoryJournal,
     record::{Action, Entry, Invocation, Millis, Record, SagaRow, State},

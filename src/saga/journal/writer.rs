@@ -4,86 +4,142 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{Journal, JournalError, Lookup, Write, Written};
+use super::{Journal, JournalError, Lookup, Write, Written, store::Store, threads::Threads};
 
 /// How many writes may wait. Beyond it there is no [`Room`], and layers above see that nobody is ready.
 const MOST_WAITING: usize = 4096;
 
 /// The only one that writes to a journal; clones share it.
+///
+/// A journal that failed once is not written again: everybody who waits, and everybody who comes, gets an error. Reading
+/// goes on.
 #[derive(Clone)]
-pub(crate) struct Writer {
+pub struct Writer {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     room: Arc<Semaphore>,
-    journal: Mutex<Box<dyn Journal>>,
+    is_exclusive: bool,
+    by: By,
+}
+
+/// Who writes.
+enum By {
+    /// Whoever submits.
+    Caller(Mutex<Store>),
+    Threads(Threads),
 }
 
 /// A place in the queue. Given back when what took it is written.
 #[derive(Debug)]
-pub(crate) struct Room(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct Room(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 /// Resolves when the write is durable, or known not to be. Dropped, the write goes on.
 #[derive(Debug)]
-pub(crate) struct Ack(oneshot::Receiver<Result<Written, JournalError>>);
+pub struct Ack(oneshot::Receiver<Result<Written, JournalError>>);
 
 impl Writer {
     /// Writes in whichever task submits, each write a batch of its own: for a journal that doesn't block.
-    pub(crate) fn inline(journal: impl Journal) -> Self {
-        let shared = Shared { room: Arc::new(Semaphore::new(MOST_WAITING)), journal: Mutex::new(Box::new(journal)) };
-        Self { shared: Arc::new(shared) }
+    pub fn inline(journal: impl Journal) -> Self {
+        let is_exclusive = journal.is_exclusive();
+        Self::new(is_exclusive, By::Caller(Mutex::new(Store::new(Box::new(journal)))))
+    }
+
+    /// Writes on a thread of its own, whatever is waiting in one batch, and reads on another: for a journal that blocks.
+    ///
+    /// The threads end, and the journal is dropped, when the last clone of this is, after everything that was submitted is
+    /// written. [`close`](Self::close) does the same and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The journal can't be opened for reading, or the threads can't be had.
+    pub fn threaded(journal: impl Journal) -> Result<Self, JournalError> {
+        let is_exclusive = journal.is_exclusive();
+        Ok(Self::new(is_exclusive, By::Threads(Threads::start(Box::new(journal))?)))
+    }
+
+    fn new(is_exclusive: bool, by: By) -> Self {
+        Self { shared: Arc::new(Shared { room: Arc::new(Semaphore::new(MOST_WAITING)), is_exclusive, by }) }
     }
 
     /// Waits for a place in the queue.
-    pub(crate) fn room(&self) -> impl Future<Output = Room> + Send + 'static {
+    pub fn room(&self) -> impl Future<Output = Room> + Send + 'static {
         let room = Arc::clone(&self.shared.room);
         async move { Room(room.acquire_owned().await.expect("the semaphore is never closed")) }
     }
 
     /// A place in the queue, if there is one.
-    pub(crate) fn try_room(&self) -> Option<Room> {
+    pub fn try_room(&self) -> Option<Room> {
         Arc::clone(&self.shared.room).try_acquire_owned().ok().map(Room)
     }
 
     /// Queues a write, in a place that was waited for or, for what can't wait, beside all places. Those that one task submits
     /// are written in that order.
-    pub(crate) fn submit(&self, write: Write, room: Option<Room>) -> Ack {
+    pub fn submit(&self, write: Write, room: Option<Room>) -> Ack {
         let (told, ack) = oneshot::channel();
-        let written = self.journal().write(std::slice::from_ref(&write)).map(|mut written| written.remove(0));
-        drop(room);
-        // Nobody may be waiting any more.
-        let _ = told.send(written);
+        match &self.shared.by {
+            By::Threads(threads) => threads.submit(write, told, room),
+            By::Caller(store) => {
+                let written = lock(store).write(std::slice::from_ref(&write)).map(|mut written| written.remove(0));
+                drop(room);
+                // Nobody may be waiting any more.
+                let _ = told.send(written);
+            }
+        }
         Ack(ack)
     }
 
     /// Waits for room, and for the write to be durable.
-    pub(crate) async fn write(&self, write: Write) -> Result<Written, JournalError> {
+    ///
+    /// # Errors
+    ///
+    /// The journal failed, now or before: whether this is written is not known.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room, nothing is written. Dropped later, the write goes on.
+    pub async fn write(&self, write: Write) -> Result<Written, JournalError> {
         let room = self.room().await;
         self.submit(write, Some(room)).await
     }
 
     /// Asks the journal something, without waiting for what is being written.
-    pub(crate) async fn ask<T: Send + 'static>(
+    ///
+    /// # Errors
+    ///
+    /// What the question gave, or that it panicked, or that the journal is closed.
+    pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&mut dyn Lookup) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        question(&mut **self.journal())
+        match &self.shared.by {
+            By::Threads(threads) => threads.ask(question).await,
+            By::Caller(store) => question(lock(store).lookup()),
+        }
     }
 
     /// Whether whoever owned the unfinished sagas is known to be dead.
-    pub(crate) fn is_exclusive(&self) -> bool {
-        self.journal().is_exclusive()
+    pub fn is_exclusive(&self) -> bool {
+        self.shared.is_exclusive
     }
 
-    fn journal(&self) -> std::sync::MutexGuard<'_, Box<dyn Journal>> {
-        self.shared.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Writes what was submitted, and lets the journal go: its file may be opened again. Later writes and questions are
+    /// answered with an error. Does nothing to one that is written inline.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the journal is still closed, and nobody waits for it. It may be called again, and by several.
+    pub async fn close(&self) {
+        if let By::Threads(threads) = &self.shared.by {
+            threads.close().await;
+        }
     }
 }
 
@@ -102,4 +158,8 @@ impl Future for Ack {
             Err(_) => Err(JournalError::new("the writer is gone; whether the last write is durable is not known")),
         })
     }
+}
+
+fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
 }

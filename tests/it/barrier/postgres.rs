@@ -21,6 +21,7 @@ use sqlx::{
 use tokio::sync::OnceCell;
 
 #[path = "suite/mod.rs"]
+#[allow(clippy::duplicate_mod, reason = "the same suite on every database")]
 mod suite;
 
 pub(super) type Db = sqlx::Postgres;

@@ -12,6 +12,7 @@ use sqlx::{
 };
 
 #[path = "suite/mod.rs"]
+#[allow(clippy::duplicate_mod, reason = "the same suite on every database")]
 mod suite;
 
 pub(super) type Db = sqlx::Sqlite;

@@ -8,7 +8,7 @@ macro_rules! every_layer {
         use std::time::Duration;
 
         use buttress::{
-            BulkheadLayer, CircuitBreakerLayer, RetryLayer, TimeoutLayer, bulkhead::WhenFull,
+            BulkheadLayer, CircuitBreakerLayer, RetryLayer, StepLayer, TimeoutLayer, bulkhead::WhenFull,
             circuit_breaker::WhenOpen, standard,
         };
 
@@ -19,6 +19,7 @@ macro_rules! every_layer {
         $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;
         $law("timeout", TimeoutLayer::$protocol("law")).await;
         $law("retry", RetryLayer::$protocol("law")).await;
+        $law("step", StepLayer::$protocol()).await;
         $law("standard", standard::$protocol("law")).await;
     }};
 }

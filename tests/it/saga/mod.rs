@@ -4,5 +4,6 @@ mod admin;
 mod counting;
 mod course;
 mod definition;
+mod journal;
 mod layer;
 pub(crate) mod world;

@@ -109,6 +109,21 @@ async fn a_database_without_the_table_or_a_connection_concludes_nothing() {
     assert!(lost.text.contains("database busy or lost"), "{}", lost.text);
 }
 
+/// Takes as long as a lock is waited for, which is the database's clock and no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_lock_too_long_concludes_nothing_and_does_not_wait_for_ever() {
+    let shop = open!();
+    let key = charge();
+    let (caller, held) = (shop.caller.clone(), key.clone());
+    let holding = tokio::spawn(async move { caller.step(&held, 1, "hold").await });
+    shop.somebody_inside().await;
+    let busy = shop.caller.step(&undo(&key), 1, "").await;
+    assert_eq!((busy.status, busy.was_refused), (503, false), "{busy:?}");
+    shop.let_go();
+    let charged = holding.await.unwrap();
+    assert_eq!(ok(&shop.caller.step(&undo(&key), 1, "").await), ok(&charged));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h12_what_was_not_heard_of_for_long_enough_is_forgotten_and_nothing_else() {
     let shop = open!();

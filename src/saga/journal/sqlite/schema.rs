@@ -1,0 +1,96 @@
+//! The tables, and how a file comes to have them.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{JournalError, SqliteOptions, failed};
+
+/// `SAGA`: tells our files from any other SQLite database.
+const APPLICATION: i32 = 0x5341_4741;
+
+/// What makes each version from the one before; the first from an empty file. Never changed, only added to.
+const MIGRATIONS: [&str; 1] = [include_str!("v1.sql")];
+
+/// The states that are not final, as the indexes and every statement that wants to use them must put it.
+macro_rules! unfinished {
+    () => {
+        "state IN (0, 1, 2, 5)"
+    };
+}
+pub(super) use unfinished;
+
+pub(super) fn prepare(connection: &Connection, path: &Path, options: &SqliteOptions) -> Result<(), JournalError> {
+    let failed = |error| failed(path, "can't be opened", &error);
+    let version = version(connection, path)?;
+    settle(connection, path, options)?;
+    for (number, migration) in (1..).zip(MIGRATIONS).skip(version) {
+        tracing::debug!(path = %path.display(), version = number, "saga journal: migrating");
+        let script = format!("BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {number}; COMMIT;");
+        connection.execute_batch(&script).map_err(failed)?;
+    }
+    // What a process left in the log after an fsync failed may be in memory and not on disk, and what comes after it in
+    // the log would be lost with it. So the log is moved into the file, and begun anew, before anything is added.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).map_err(failed).and_then(
+        |busy| {
+            let in_use = || JournalError::new(format!("{} is being read by another program", path.display()));
+            if busy == 0 { Ok(()) } else { Err(in_use()) }
+        },
+    )
+}
+
+/// Which version the file is of; 0 for an empty one.
+fn version(connection: &Connection, path: &Path) -> Result<usize, JournalError> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let ask = || {
+        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
+        Ok((pragma("application_id")?, pragma("user_version")?, tables))
+    };
+    let (application, version, tables) = ask().map_err(|error| failed(path, "can't be read", &error))?;
+    let refused = |problem: String| Err(JournalError::new(format!("{} {problem}", path.display())));
+    let newest = MIGRATIONS.len();
+    match usize::try_from(version) {
+        Ok(0) if tables == 0 => Ok(0),
+        _ if application != APPLICATION => {
+            refused("is a database, but no journal of sagas; name another file, or one that isn't there yet".to_owned())
+        }
+        Ok(version) if version > newest => refused(format!(
+            "has the journal format {version}, and this version of buttress knows up to {newest}; use the version that \
+             wrote it, or a later one"
+        )),
+        Ok(version) => Ok(version),
+        Err(_) => refused(format!("has the journal format {version}, which never was one")),
+    }
+}
+
+fn settle(connection: &Connection, path: &Path, options: &SqliteOptions) -> Result<(), JournalError> {
+    let synchronous = options.planted_synchronous.unwrap_or("FULL");
+    // The page size before the mode: it can't be changed in WAL mode. `fullfsync` is for macOS, where an fsync alone
+    // doesn't reach the disk.
+    let script = format!(
+        "PRAGMA page_size = 8192;
+         PRAGMA application_id = {APPLICATION};
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = {synchronous};
+         PRAGMA fullfsync = ON;
+         PRAGMA checkpoint_fullfsync = ON;
+         PRAGMA wal_autocheckpoint = 0;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA trusted_schema = OFF;
+         PRAGMA cache_size = -{};",
+        options.cache_kib
+    );
+    let mode = || {
+        connection.execute_batch(&script)?;
+        connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
+    };
+    let mode = mode().map_err(|error| failed(path, "can't be opened", &error))?;
+    if mode != "wal" {
+        return Err(JournalError::new(format!(
+            "{} can't have a write-ahead log (its mode stays {mode}); put it on a local file system",
+            path.display()
+        )));
+    }
+    Ok(())
+}
