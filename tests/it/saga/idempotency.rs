@@ -300,9 +300,8 @@ async fn k4_a_retry_while_the_undo_goes_on_waits_for_it_and_says_so_if_it_takes_
     let shop = Shop::answering([500]);
     shop.world.fail_undos(u32::MAX);
     let coordinator = shop.world.coordinator().start().await.unwrap();
-    let app = shop.with(
-        SagaLayer::http(&coordinator, "place-order").idempotency(Required).max_wait(Duration::from_secs(20)),
-    );
+    let app =
+        shop.with(SagaLayer::http(&coordinator, "place-order").idempotency(Required).max_wait(Duration::from_secs(20)));
     assert_eq!(ask(&app, "k", "a book").await.0, 500);
     let before = Instant::now();
     let answer = ask(&app, "k", "a book").await;
@@ -390,7 +389,8 @@ async fn a_body_that_is_too_large_is_answered_413_before_anything_begins() {
     let answer = ask(&app, "k", "a lorry").await;
     assert_eq!((answer.0, reason(&answer).as_str()), (413, "body_too_large"));
     // One that doesn't say how large it is.
-    let parts = ["a ", "lo", "rr", "y"].map(|part| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(part.as_bytes()))));
+    let parts =
+        ["a ", "lo", "rr", "y"].map(|part| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(part.as_bytes()))));
     let body = Body::new(StreamBody::new(futures_util::stream::iter(parts)));
     let request = Request::post("/orders").header("idempotency-key", "k").body(body).unwrap();
     assert_eq!(app.clone().oneshot(request).await.unwrap().status(), 413);
@@ -429,9 +429,8 @@ async fn k1_a_client_that_hung_up_finds_its_answer() {
 async fn k1_whoever_waits_for_a_key_and_hangs_up_leaves_nothing_behind() {
     let shop = Shop::answering([500]);
     let coordinator = shop.world.coordinator().start().await.unwrap();
-    let app = shop.with(
-        SagaLayer::http(&coordinator, "place-order").idempotency(Required).on_disconnect(OnDisconnect::Continue),
-    );
+    let app = shop
+        .with(SagaLayer::http(&coordinator, "place-order").idempotency(Required).on_disconnect(OnDisconnect::Continue));
     let waits = async {
         sleep(Duration::from_millis(1)).await;
         tokio::time::timeout(Duration::from_millis(500), ask(&app, "k", "a book")).await

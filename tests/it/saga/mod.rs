@@ -4,6 +4,7 @@ mod admin;
 mod counting;
 mod course;
 mod definition;
+mod grpc;
 mod idempotency;
 mod journal;
 mod layer;
