@@ -288,7 +288,8 @@ impl Machine {
         if self.progress.phase() != Phase::Forward || self.lost {
             return;
         }
-        if self.is_blank() && self.progress.items().is_empty() && !held {
+        // An answer that is to be given again is kept, though nothing happened for it.
+        if self.is_blank() && self.progress.items().is_empty() && !held && answer.is_none() {
             return self.nothing_happened(true);
         }
         self.held = held;
