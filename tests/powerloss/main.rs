@@ -57,7 +57,7 @@ fn go_on_after<const N: usize>(faults: [Faults; N]) {
             run.process(Faults::default());
         }
         assert_eq!(run.acknowledged(), workload::BATCHES, "after {faults:?}");
-        looked += run.check(fault.saturating_sub(20)..fault + 100).unwrap_or_else(|lost| panic!("{faults:?}: {lost}"));
+        looked += run.check(fault.saturating_sub(20)..fault + 70).unwrap_or_else(|lost| panic!("{faults:?}: {lost}"));
     }
     println!("{looked} disks");
     // SQLite takes no notice of a folder that can't be synced, and needn't: opening a journal syncs it once more.

@@ -46,7 +46,9 @@ impl Run {
         for folder in [&base.join("disk"), &scratch] {
             fs::create_dir_all(folder).unwrap();
         }
-        let seed = fastrand::u64(..);
+        // To see once more what was seen.
+        let again = std::env::var("POWERLOSS_AGAIN").ok().map(|seed| seed.parse().unwrap());
+        let seed = again.unwrap_or_else(|| fastrand::u64(..));
         println!("seed {seed}");
         let folder = base.join("disk").canonicalize().unwrap();
         Self { seed, synchronous, folder, log: base.join("log"), scratch, operations: Vec::new() }

@@ -52,10 +52,3 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, JournalError> {
     }
     Ok(path)
 }
-
-/// Makes the file's name as durable as what is in it.
-pub(super) fn sync_folder(path: &Path) -> Result<(), JournalError> {
-    let Some(folder) = path.parent().filter(|_| cfg!(unix)) else { return Ok(()) };
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| JournalError::new(format!("{} can't be synced: {error}", folder.display())))
-}

@@ -6,6 +6,7 @@
 //! Each record points back to its saga's record before it, and the saga's row to its last one. So records are appended
 //! at the end of one table without any index, and a saga is still read without looking at others.
 
+mod disk;
 mod lock;
 mod options;
 mod read;
@@ -76,12 +77,13 @@ impl SqliteJournal {
     pub fn open_with(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, JournalError> {
         let path = lock::resolve(path.as_ref())?;
         let lock = Lock::take(&path)?;
+        disk::write_log_again(&path)?;
         let failed = |error| failed(&path, "can't be opened", &error);
         let connection = connect(&path, &options).map_err(failed)?;
         schema::prepare(&connection, &path, &options)?;
         let next_lsn = write::next_lsn(&connection).map_err(failed)?;
         connection.wal_hook(Some(note_pages));
-        lock::sync_folder(&path)?;
+        disk::sync_folder(&path)?;
         Ok(Self { connection, path, options, next_lsn, pages: 0, failed: None, _lock: lock })
     }
 

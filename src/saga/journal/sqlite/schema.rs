@@ -29,8 +29,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path, options: &SqliteOpti
         let script = format!("BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {number}; COMMIT;");
         connection.execute_batch(&script).map_err(failed)?;
     }
-    // What a process left in the log after an fsync failed may be in memory and not on disk, and what comes after it in
-    // the log would be lost with it. So the log is moved into the file, and begun anew, before anything is added.
+    // A log that begins anew is found to be one, and holds nothing that an earlier process left.
     let (busy, frames) =
         to_the_end(connection, "PRAGMA wal_checkpoint(TRUNCATE)", |row| Ok((row.get(0)?, row.get(1)?)))
             .map_err(failed)?
