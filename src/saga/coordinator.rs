@@ -179,11 +179,7 @@ impl Coordinator {
         self.begin_from(name, Origin::default())
     }
 
-    pub(crate) fn begin_version(&self, name: Name, version: u32) -> Result<Saga, SagaError> {
-        self.begin_from(name, Origin { version, ..Origin::default() })
-    }
-
-    /// As [`begin`](Self::begin), for a request.
+    /// As [`begin`](Self::begin), with what its row says of where it comes from.
     pub(crate) fn begin_from(&self, name: Name, origin: Origin) -> Result<Saga, SagaError> {
         let at_work = self.hub.enter().ok_or_else(|| SagaError::new(Kind::Draining))?;
         let mut row = self.hub.row(SagaId::new(), name.clone());

@@ -11,7 +11,7 @@ use crate::{
     failpoint,
     saga::{
         course::Course,
-        definition::Resume,
+        definition::{Found, Resume},
         hub::Hub,
         journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
         machine::Machine,
@@ -118,11 +118,12 @@ fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
     course.tell(|machine, now| machine.recover(poisoned.as_deref(), definition.is_some(), now));
     course.conducted();
     if let Some(definition) = definition {
-        resume(definition, course, records, poisoned);
+        let until = row.deadline.map(|deadline| Instant::now() + hub.clock.until(deadline));
+        resume(definition, course, records, Found { poisoned, until });
     }
 }
 
 /// Has a definition go on with a saga where its records end, in a task of its own.
-pub(crate) fn resume(definition: &Arc<dyn Resume>, course: Arc<Course>, records: &[Record], poisoned: Option<String>) {
-    tokio::spawn(definition.resume(course, records, poisoned));
+pub(crate) fn resume(definition: &Arc<dyn Resume>, course: Arc<Course>, records: &[Record], found: Found) {
+    tokio::spawn(definition.resume(course, records, found));
 }
