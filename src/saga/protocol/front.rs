@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::Pin,
-    task::{Poll, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -31,6 +31,8 @@ pub(super) enum Last<E> {
     End,
     Broken(E),
 }
+
+type Next<B> = Result<Frame<<B as Body>::Data>, Last<<B as Body>::Error>>;
 
 /// For how long an answer that is to be kept is waited for after its head.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -87,7 +89,7 @@ where
         None
     }
 
-    fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Option<Last<B::Error>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Last<B::Error>>> {
         Poll::Ready(match ready!(self.poll_frame(cx)) {
             Ok(frame) => {
                 self.frames.push_back(frame);
@@ -98,10 +100,7 @@ where
     }
 
     /// The next frame of data, with what has to be kept of it kept; or the end.
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> Poll<Result<Frame<B::Data>, Last<B::Error>>> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Next<B>> {
         Poll::Ready(match ready!(self.rest.as_mut().poll_frame(cx)) {
             None => Err(Last::End),
             Some(Err(error)) => Err(Last::Broken(error)),

@@ -6,7 +6,9 @@ use std::sync::{
 };
 
 use buttress::{
-    saga::journal::{Filter, Journal, JournalError, Lookup, MemoryJournal, Needs, Record, SagaRow, Write, Written},
+    saga::journal::{
+        Entry, Filter, Journal, JournalError, Lookup, MemoryJournal, Needs, Record, SagaRow, Write, Written,
+    },
     step::SagaId,
 };
 
@@ -14,12 +16,18 @@ use buttress::{
 pub(crate) struct Counting {
     inner: MemoryJournal,
     writes: Arc<AtomicUsize>,
+    committed: Arc<AtomicUsize>,
     failing: Arc<AtomicBool>,
 }
 
 impl Counting {
     pub(crate) fn writes(&self) -> usize {
         self.writes.load(SeqCst)
+    }
+
+    /// How many sagas are committed.
+    pub(crate) fn committed(&self) -> usize {
+        self.committed.load(SeqCst)
     }
 
     /// From now on every write fails.
@@ -36,7 +44,14 @@ impl Journal for Counting {
         // Leases are renewed as time goes by.
         let counted = batch.iter().filter(|write| !matches!(write, Write::Renew { .. } | Write::Claim { .. }));
         self.writes.fetch_add(counted.count(), SeqCst);
-        self.inner.write(batch)
+        let records = batch.iter().flat_map(|write| match write {
+            Write::Open(_, records) | Write::Append { records, .. } => records.as_slice(),
+            _ => &[],
+        });
+        let commits = records.filter(|record| record.entry == Entry::Commit).count();
+        let written = self.inner.write(batch);
+        self.committed.fetch_add(commits, SeqCst);
+        written
     }
 
     fn reader(&self) -> Result<Box<dyn Lookup + Send>, JournalError> {

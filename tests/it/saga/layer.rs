@@ -1,30 +1,27 @@
 //! The layer over HTTP and plain services, by one call at a time.
 
 use std::{
-    convert::Infallible,
     future::pending,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use axum::{
-    Extension, Json, Router,
+    Router,
     body::Body,
     http::{HeaderMap, Request, Response, StatusCode},
-    response::IntoResponse,
     routing::post,
 };
 use buttress::{
     BoxError, Deadline, Elapsed, Reason, Rejection, SagaLayer,
-    saga::{Coordinator, Kind, OnConflict, OnDisconnect, Saga, SagaError},
-    step::StepOutcome,
+    saga::{Coordinator, OnConflict, OnDisconnect, Saga, SagaError},
 };
 use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Service, ServiceBuilder, ServiceExt};
 
 use super::world::{TAKE_BACK, TELL, TakeBack, World};
 

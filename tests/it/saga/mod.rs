@@ -4,6 +4,8 @@ mod admin;
 mod counting;
 mod course;
 mod definition;
+mod grpc;
+mod idempotency;
 mod journal;
 mod layer;
 pub(crate) mod world;
