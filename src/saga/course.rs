@@ -270,8 +270,8 @@ impl Course {
         self.inner().machine.resume().map_err(|not| self.not_begun(not))
     }
 
-    pub(crate) fn ended(&self, number: u32, outcome: StepOutcome, reason: &str, output: Option<Bytes>) {
-        self.tell(|machine, now| machine.ended(number, outcome, reason, output, now));
+    pub(crate) fn ended(&self, number: u32, outcome: StepOutcome, reason: &str, output: Option<Bytes>) -> StepOutcome {
+        self.tell(|machine, now| machine.ended(number, outcome, reason, output, now))
     }
 
     /// What can't be promised makes the saga fail.

@@ -216,22 +216,24 @@ impl<'a> UnderWay<'a> {
     pub(crate) fn failed(&mut self, context: &StepContext, step: &Name, error: BoxError) -> SagaError {
         let refused = context.was_refused() || Rejection::find(&error).is_some();
         let outcome = if refused { StepOutcome::Refused } else { StepOutcome::Unknown };
-        self.ended(outcome, &causes(&*error), None);
+        let outcome = self.ended(outcome, &causes(&*error), None);
         SagaError::with_source(Kind::Step { step: step.clone(), outcome }, error)
     }
 
-    fn ended(&mut self, outcome: StepOutcome, reason: &str, output: Option<Bytes>) {
+    fn ended(&mut self, outcome: StepOutcome, reason: &str, output: Option<Bytes>) -> StepOutcome {
         self.ended = true;
-        self.course.ended(self.number, outcome, reason, output);
+        self.course.ended(self.number, outcome, reason, output)
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        match (self.ended, self.sent) {
-            (true, _) => {}
-            (false, true) => self.ended(StepOutcome::Unknown, "dropped while it was being carried out", None),
-            (false, false) => self.ended(StepOutcome::Refused, "dropped before it was begun", None),
+        if self.ended {
+            return;
         }
+        match self.sent {
+            true => self.ended(StepOutcome::Unknown, "dropped while it was being carried out", None),
+            false => self.ended(StepOutcome::Refused, "dropped before it was begun", None),
+        };
     }
 }

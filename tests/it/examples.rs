@@ -51,6 +51,16 @@ fn hyper_client() {
     assert_eq!(printed_by("hyper_client"), ["200 OK", "charged 1999 cents", "after 2 retries"]);
 }
 
+#[test]
+fn participant() {
+    let printed = printed_by("participant");
+    let answers: Vec<_> = printed.iter().filter(|line| line.contains("refused")).map(|line| line.trim()).collect();
+    let (done, fenced, gone) = ("200 OK, refused: false", "409 Conflict, refused: false", "410 Gone, refused: true");
+    assert_eq!(answers, [done, done, done, fenced, done, gone]);
+    let effects = printed.iter().filter(|line| line.contains("charging") || line.contains("refunding"));
+    assert_eq!(effects.collect::<Vec<_>>(), ["  charging", "  refunding charge 1"]);
+}
+
 /// Ended with the test, however that ends.
 struct Server(Child);
 

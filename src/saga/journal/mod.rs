@@ -117,7 +117,7 @@ pub struct Needs {
 }
 
 /// One thing to write.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Write {
     /// A saga begins: its row and its first records. Boxed, for most writes are appends.
@@ -166,7 +166,7 @@ pub enum Write {
 }
 
 /// Which sagas a coordinator takes over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ClaimScope {
     /// Those of others whose lease has run out.
     Expired,
@@ -177,7 +177,7 @@ pub enum ClaimScope {
 }
 
 /// In whose name is written. The row must say the same, or nothing is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fence {
     /// The saga.
     pub saga: SagaId,
@@ -188,7 +188,7 @@ pub struct Fence {
 }
 
 /// What an append changes in a saga's row. `None` leaves it as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Change {
     /// How far it is.
     pub state: Option<State>,

@@ -8,7 +8,7 @@ use crate::{name::Name, step::SagaId};
 pub type Millis = u64;
 
 /// A saga, as its row says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SagaRow {
     /// Which.
     pub id: SagaId,
@@ -82,7 +82,7 @@ pub enum State {
 }
 
 /// One thing that happened in a saga.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Its place in the saga: 0, 1, 2, without gaps.
     pub seq: u32,
@@ -93,7 +93,7 @@ pub struct Record {
 }
 
 /// A call that is to be made: to whom, and with what. Both survive a restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Invocation {
     /// The name of the [`Call`](crate::saga::Call).
     pub call: Name,
@@ -102,7 +102,7 @@ pub struct Invocation {
 }
 
 /// What happened. Steps and promised calls are numbered together, in the order in which they were begun or promised.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Entry {
     /// A saga of a definition begins, and this is what it was given.

@@ -2,6 +2,8 @@
 //!
 //! No clock, no chance, no disk, no network: so every crash at every point can be tried.
 
+#[cfg(all(test, not(buttress_loom)))]
+mod explore;
 mod progress;
 
 use std::{collections::VecDeque, time::Duration};
@@ -11,6 +13,7 @@ use bytes::Bytes;
 pub(crate) use self::progress::{Inconsistent, Item, Phase, Progress, Status, Work};
 use crate::{
     backoff::Backoff,
+    failpoint::Planted,
     name::Name,
     saga::journal::{Action, Change, Entry, Fence, Invocation, Millis, Record, SagaRow, State, Write},
     step::StepOutcome,
@@ -53,12 +56,16 @@ pub(crate) struct Machine {
     /// More steps may come after the commit: those of a definition, after its pivot.
     held: bool,
     told: Told,
+    /// When it was, if another coordinator began it.
+    taken_over: Option<Millis>,
+    /// Records below this one are another coordinator's.
+    inherited: u32,
     /// Another coordinator holds the saga, or the journal failed: nothing more is decided here.
     lost: bool,
     commands: VecDeque<Command>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Live {
     Idle,
     Running,
@@ -66,14 +73,14 @@ enum Live {
 }
 
 /// What has been said already, so that it is said once.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Hash)]
 struct Told {
     decided: bool,
     settled: bool,
 }
 
 /// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Command {
     /// Write this; when it is durable, say so with [`Machine::durable`] and `upto`.
     Write { write: Write, upto: u32 },
@@ -130,6 +137,7 @@ impl Machine {
     pub(crate) fn taken_over(row: &SagaRow, records: &[Record], rules: Rules) -> Result<Self, Inconsistent> {
         let mut machine = Self::with(row, Progress::of(records)?, rules);
         machine.durable = machine.progress.next();
+        machine.inherited = machine.progress.next();
         machine.next_number = machine.progress.next_number();
         machine.live = vec![Live::Idle; machine.progress.items().len()];
         Ok(machine)
@@ -150,6 +158,8 @@ impl Machine {
             next_number: 0,
             held: false,
             told: Told::default(),
+            taken_over: None,
+            inherited: 0,
             lost: false,
             commands: VecDeque::new(),
         }
@@ -213,6 +223,10 @@ impl Machine {
     ) -> Result<(), NotBegun> {
         self.may_begin()?;
         self.note(Entry::Intent { number, step, undo, settle }, now);
+        if planted(Planted::IntentAfterAction) {
+            self.commands.push_back(Command::Act { number });
+            return Ok(());
+        }
         self.waiting.push(number);
         self.flush();
         Ok(())
@@ -223,7 +237,10 @@ impl Machine {
         self.may_begin()
     }
 
-    /// The step came to this. It rides with the next write: until then it counts as unknown.
+    /// An attempt at the step came to this; returns what that makes of the step. It rides with the next write: until then
+    /// it counts as unknown.
+    ///
+    /// That an attempt was refused says nothing of one before it that may have happened.
     pub(crate) fn ended(
         &mut self,
         number: u32,
@@ -231,22 +248,32 @@ impl Machine {
         reason: &str,
         output: Option<Bytes>,
         now: Millis,
-    ) {
+    ) -> StepOutcome {
         self.waiting.retain(|waiting| *waiting != number);
-        let begun =
-            self.progress.item(number).is_some_and(|item| matches!(item.status, Status::Begun | Status::Unknown));
-        if self.may_begin().is_err() || !begun {
-            return;
+        let Some(item) = self.progress.item(number) else { return outcome };
+        let may_have_happened = item.status == Status::Unknown || item.begun < self.inherited;
+        let outcome = match outcome {
+            StepOutcome::Refused if may_have_happened => StepOutcome::Unknown,
+            outcome => outcome,
+        };
+        // A refused step may be tried again, after the pivot.
+        let is_under_way = !matches!(item.status, Status::Done | Status::Closed);
+        // After the commit, what began before it and isn't known to have happened is being undone.
+        let is_undone = matches!(self.progress.phase(), Phase::Committed { seq, .. } if item.begun < seq);
+        if self.may_begin().is_err() || !is_under_way || is_undone {
+            return outcome;
         }
         let reason = reason.to_owned();
         self.note(
             match outcome {
                 StepOutcome::Done => Entry::Done { number, output },
                 StepOutcome::Refused => Entry::Refused { number, reason },
+                StepOutcome::Unknown if planted(Planted::UnknownTakenForRefused) => Entry::Refused { number, reason },
                 StepOutcome::Unknown => Entry::Unknown { number, reason },
             },
             now,
         );
+        outcome
     }
 
     /// A call is promised for after the commit. It rides with the next write.
@@ -266,6 +293,8 @@ impl Machine {
             return self.nothing_happened(true);
         }
         self.held = held;
+        // A step that waits for its intent hasn't happened, and now mustn't.
+        self.waiting.clear();
         self.note(Entry::Commit, now);
         self.change.state = Some(State::Committed);
         self.keep(answer);
@@ -421,6 +450,7 @@ impl Machine {
     }
 
     fn taken(&mut self, now: Millis) {
+        self.taken_over = Some(now);
         let (owner, epoch) = (self.fence.owner.clone(), self.fence.epoch);
         self.note(Entry::Takeover { owner, epoch }, now);
     }
@@ -495,7 +525,7 @@ impl Machine {
         }
         let decided = match self.progress.phase() {
             Phase::Forward => return self.end_if_nothing_is_left(now),
-            Phase::Committed { seq } | Phase::Undoing { seq, .. } => seq < self.durable,
+            Phase::Committed { seq, .. } | Phase::Undoing { seq, .. } => seq < self.durable,
             Phase::Ended { seq, state } => return self.settle(seq, state),
         };
         if !decided {
@@ -514,7 +544,7 @@ impl Machine {
     fn undertake(&mut self, index: usize, now: Millis) {
         let item = &self.progress.items()[index];
         let due = match self.live[index] {
-            Live::Idle => self.progress.not_before(item) <= now,
+            Live::Idle => self.progress.not_before(item, self.taken_over) <= now,
             Live::Until(at) => at <= now,
             Live::Running => false,
         };
@@ -523,7 +553,7 @@ impl Machine {
         }
         if !due {
             if self.live[index] == Live::Idle {
-                self.live[index] = Live::Until(self.progress.not_before(item));
+                self.live[index] = Live::Until(self.progress.not_before(item, self.taken_over));
             }
             return;
         }
@@ -585,15 +615,11 @@ impl Machine {
     }
 
     fn tell_decided(&mut self) {
+        // A pivot that is parked has decided nothing.
+        let Some(committed) = self.progress.decided() else { return };
         if !std::mem::replace(&mut self.told.decided, true) {
-            // An ended saga has gone one way or the other; which, its commit says.
-            let committed = self.unreversed();
             self.commands.push_back(Command::Decided { committed });
         }
-    }
-
-    fn unreversed(&self) -> bool {
-        matches!(self.progress.phase(), Phase::Committed { .. } | Phase::Ended { state: State::Done, .. })
     }
 
     fn next_wake(&self) -> Option<Millis> {
@@ -603,6 +629,15 @@ impl Machine {
         });
         waiting.min()
     }
+}
+
+/// Whether a mistake is planted, in the process or in what is explored in this thread.
+fn planted(mistake: Planted) -> bool {
+    #[cfg(all(test, not(buttress_loom)))]
+    if explore::planted(mistake) {
+        return true;
+    }
+    crate::failpoint::planted(mistake)
 }
 
 fn millis(duration: Duration) -> Millis {

@@ -1,15 +1,18 @@
 //! How far a saga is, told by its records alone: what is live and what is read back after a crash are the same.
 
 use crate::{
+    failpoint::Planted,
     name::Name,
     saga::journal::{Action, Entry, Invocation, Millis, Record, State},
 };
 
 /// What the records of a saga say, read in order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Progress {
     items: Vec<Item>,
     phase: Phase,
+    /// Whether it was decided that it goes forward, or back, whatever became of it.
+    decided: Option<bool>,
     /// The place of the next record.
     next: u32,
 }
@@ -19,13 +22,13 @@ pub(crate) struct Progress {
 /// ```text
 /// Forward => (Committed | Undoing) => Ended
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     /// It isn't decided.
     #[default]
     Forward,
-    /// It was decided by record `seq` that it only goes forward.
-    Committed { seq: u32 },
+    /// It was decided by record `seq`, at the time `at`, that it only goes forward.
+    Committed { seq: u32, at: Millis },
     /// It was decided by record `seq`, at the time `at`, that it only goes back.
     Undoing { seq: u32, at: Millis },
     /// Nothing is left.
@@ -33,7 +36,7 @@ pub(crate) enum Phase {
 }
 
 /// A step, or a call promised for after the commit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Item {
     pub(crate) number: u32,
     pub(crate) work: Work,
@@ -50,13 +53,13 @@ pub(crate) struct Item {
     pub(crate) output: Option<bytes::Bytes>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) enum Work {
     Step { name: Name, undo: Option<Invocation>, settle: u32 },
     Call(Invocation),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Status {
     /// Begun, and nothing is known of how it ended.
     Begun,
@@ -103,8 +106,14 @@ impl Progress {
             }
             Entry::Refused { number, .. } => drop(self.end(seq, *number, Status::Refused)?),
             Entry::Unknown { number, .. } => drop(self.end(seq, *number, Status::Unknown)?),
-            Entry::Commit if self.phase == Phase::Forward => self.phase = Phase::Committed { seq },
-            Entry::Undo { .. } if self.phase == Phase::Forward => self.phase = Phase::Undoing { seq, at: record.at },
+            Entry::Commit if self.phase == Phase::Forward => {
+                self.phase = Phase::Committed { seq, at: record.at };
+                self.decided = Some(true);
+            }
+            Entry::Undo { .. } if self.phase == Phase::Forward => {
+                self.phase = Phase::Undoing { seq, at: record.at };
+                self.decided = Some(false);
+            }
             Entry::Commit | Entry::Undo { .. } => {
                 return Err(Inconsistent(format!("record {seq} decides what was decided")));
             }
@@ -166,6 +175,11 @@ impl Progress {
         &self.items
     }
 
+    /// Whether it was decided that it goes forward, or back. That stays so when it has ended.
+    pub(crate) fn decided(&self) -> Option<bool> {
+        self.decided
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.phase
     }
@@ -190,7 +204,7 @@ impl Progress {
             (_, Phase::Forward) => item.parked && item.status != Status::Closed,
             (Work::Call(_), Phase::Committed { .. }) => item.status != Status::Closed,
             (Work::Call(_), Phase::Undoing { .. }) => false,
-            (Work::Step { .. }, Phase::Committed { seq }) if item.begun > seq => {
+            (Work::Step { .. }, Phase::Committed { seq, .. }) if item.begun > seq => {
                 !matches!(item.status, Status::Done | Status::Closed)
             }
             (Work::Step { undo, .. }, Phase::Committed { .. }) => {
@@ -205,17 +219,28 @@ impl Progress {
     /// Whether nothing that came after `item`, and may have built on it, is still to be undone. What began before it had
     /// ended can't have.
     pub(crate) fn is_its_turn(&self, item: &Item) -> bool {
+        if super::planted(Planted::UndoInForwardOrder) {
+            return !self.items.iter().any(|other| {
+                matches!(other.work, Work::Step { .. })
+                    && other.begun < item.begun
+                    && !other.parked
+                    && self.is_open(other)
+            });
+        }
         let Some(ended) = item.ended else { return true };
         !self.items.iter().any(|later| {
             matches!(later.work, Work::Step { .. }) && later.begun > ended && !later.parked && self.is_open(later)
         })
     }
 
-    /// When what is left to be done about `item` may begin.
-    pub(crate) fn not_before(&self, item: &Item) -> Millis {
+    /// When what is left to be done about `item` may begin. A step that may be under way has its time to settle, counted
+    /// from the decision; or, if another coordinator made that, by a clock that may be another, from when it was taken over.
+    pub(crate) fn not_before(&self, item: &Item, taken_over: Option<Millis>) -> Millis {
         match (&item.work, self.phase) {
-            (Work::Step { settle, .. }, Phase::Undoing { at, .. }) if item.status != Status::Done => {
-                at.saturating_add(u64::from(*settle))
+            (Work::Step { settle, .. }, Phase::Undoing { at, .. } | Phase::Committed { at, .. })
+                if item.status != Status::Done =>
+            {
+                taken_over.unwrap_or(at).saturating_add(u64::from(*settle))
             }
             _ => 0,
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::{JournalError, SqliteOptions, failed};
 
@@ -31,12 +31,33 @@ pub(super) fn prepare(connection: &Connection, path: &Path, options: &SqliteOpti
     }
     // What a process left in the log after an fsync failed may be in memory and not on disk, and what comes after it in
     // the log would be lost with it. So the log is moved into the file, and begun anew, before anything is added.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).map_err(failed).and_then(
-        |busy| {
-            let in_use = || JournalError::new(format!("{} is being read by another program", path.display()));
-            if busy == 0 { Ok(()) } else { Err(in_use()) }
-        },
-    )
+    let (busy, frames) =
+        to_the_end(connection, "PRAGMA wal_checkpoint(TRUNCATE)", |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(failed)?
+            .unwrap_or((0, NO_LOG));
+    let refused = |problem: &str| Err(JournalError::new(format!("{} {problem}", path.display())));
+    match (busy, frames) {
+        (0, NO_LOG) => refused("has no write-ahead log; put it on a local file system that can have one"),
+        (0, _) => Ok(()),
+        _ => refused("is being read by another program; let that end first"),
+    }
+}
+
+/// What SQLite says instead of a number of frames.
+const NO_LOG: i64 = -1;
+
+/// Runs a pragma that gives a row and then does something more, and may fail in that: what ends with its row ends without
+/// that error.
+fn to_the_end<T>(
+    connection: &Connection,
+    sql: &str,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let first = rows.next()?.map(read).transpose()?;
+    while rows.next()?.is_some() {}
+    Ok(first)
 }
 
 /// Which version the file is of; 0 for an empty one.
@@ -67,11 +88,9 @@ fn settle(connection: &Connection, path: &Path, options: &SqliteOptions) -> Resu
     let synchronous = options.planted_synchronous.unwrap_or("FULL");
     // The page size before the mode: it can't be changed in WAL mode. `fullfsync` is for macOS, where an fsync alone
     // doesn't reach the disk.
-    let script = format!(
-        "PRAGMA page_size = 8192;
-         PRAGMA application_id = {APPLICATION};
-         PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = {synchronous};
+    let before = format!("PRAGMA page_size = 8192; PRAGMA application_id = {APPLICATION};");
+    let after = format!(
+        "PRAGMA synchronous = {synchronous};
          PRAGMA fullfsync = ON;
          PRAGMA checkpoint_fullfsync = ON;
          PRAGMA wal_autocheckpoint = 0;
@@ -81,16 +100,10 @@ fn settle(connection: &Connection, path: &Path, options: &SqliteOptions) -> Resu
          PRAGMA cache_size = -{};",
         options.cache_kib
     );
-    let mode = || {
-        connection.execute_batch(&script)?;
-        connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
+    let settle = || {
+        connection.execute_batch(&before)?;
+        to_the_end(connection, "PRAGMA journal_mode = WAL", |_| Ok(()))?;
+        connection.execute_batch(&after)
     };
-    let mode = mode().map_err(|error| failed(path, "can't be opened", &error))?;
-    if mode != "wal" {
-        return Err(JournalError::new(format!(
-            "{} can't have a write-ahead log (its mode stays {mode}); put it on a local file system",
-            path.display()
-        )));
-    }
-    Ok(())
+    settle().map_err(|error| failed(path, "can't be opened", &error))
 }

@@ -3,6 +3,7 @@
 mod file;
 mod model;
 mod rules;
+mod writer;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use std::{
 
 use buttress::{
     saga::journal::{
-        Change, ClaimScope, Entry, Fence, Filter, Invocation, Journal, Lookup as _, MemoryJournal, Record, SagaRow,
+        Change, ClaimScope, Entry, Fence, Filter, Invocation, Journal, Lookup, MemoryJournal, Record, SagaRow,
         SqliteJournal, SqliteOptions, State, Write, Written,
     },
     step::SagaId,
