@@ -8,4 +8,5 @@ mod grpc;
 mod idempotency;
 mod journal;
 mod layer;
+mod served;
 pub(crate) mod world;
