@@ -316,17 +316,6 @@ impl Course {
         }
     }
 
-    /// Returns when it is at rest, or parked, or nothing more is heard of it here.
-    pub(crate) async fn settled(&self) -> Result<State, SagaError> {
-        let settled = |stage: &Stage| matches!(stage, Stage::Settled(_) | Stage::Lost(_));
-        let stage = *self.watch().wait_for(settled).await.expect("the sender is in here");
-        match stage {
-            Stage::Settled(state) => Ok(state),
-            Stage::Lost(lost) => Err(self.lost(lost)),
-            Stage::Running | Stage::Decided { .. } => unreachable!("waited for"),
-        }
-    }
-
     async fn decided(&self, watch: &mut watch::Receiver<Stage>) -> Result<bool, SagaError> {
         let stage = *watch.wait_for(|stage| *stage != Stage::Running).await.expect("the sender is in here");
         match stage {

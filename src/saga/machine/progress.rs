@@ -252,14 +252,6 @@ impl Item {
         (self.parked, self.attempts) = (false, 0);
     }
 
-    /// The step's name, or the call's.
-    pub(crate) fn name(&self) -> &Name {
-        match &self.work {
-            Work::Step { name, .. } => name,
-            Work::Call(invocation) => &invocation.call,
-        }
-    }
-
     /// The call that is left to be made about it: what undoes the step, or the promised call itself.
     pub(crate) fn invocation(&self) -> Option<&Invocation> {
         match &self.work {
