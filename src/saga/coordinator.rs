@@ -137,7 +137,9 @@ impl Coordinator {
     {
         let saga = self.begin(name.into())?;
         let task = tokio::spawn(async move {
-            let handling = tokio::spawn(handler(saga.clone()));
+            let inner = saga.clone();
+            // Called in there, for it may panic before it is a future.
+            let handling = tokio::spawn(async move { handler(inner).await });
             match handling.await {
                 Ok(Ok(value)) => saga.course().commit(None).await.map(|()| Ok(value)),
                 Ok(Err(error)) => saga.course().fail(&error.to_string(), None).await.map(|()| Err(error)),

@@ -24,8 +24,11 @@ const AT_ONCE: u32 = 500;
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// Begins to keep the coordinator's sagas; ends when the coordinator is gone or drained.
+///
+/// Leases are renewed three times in their time, and those of others looked at twice as often: what somebody who died
+/// has left is begun to be undone within a sixth of a lease after that has run out.
 pub(crate) fn keep(hub: &Arc<Hub>) {
-    let every = (hub.config.lease / 3).max(Duration::from_millis(1));
+    let every = (hub.config.lease / 6).max(Duration::from_millis(1));
     tokio::spawn(keeping(Arc::downgrade(hub), every));
 }
 
@@ -34,13 +37,15 @@ async fn keeping(hub: Weak<Hub>, every: Duration) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     let mut pruned = Instant::now();
-    loop {
+    for nth in 1_u64.. {
         ticks.tick().await;
         let Some(hub) = hub.upgrade() else { return };
-        if *hub.closing.borrow() {
-            return;
+        // Whoever drains waits for this round, so that nothing is taken over after all was let go of.
+        let Some(_at_work) = hub.enter() else { return };
+        let mut kept = Ok(());
+        if nth.is_multiple_of(2) {
+            kept = renew(&hub).await;
         }
-        let mut kept = renew(&hub).await;
         // Nobody else writes to an exclusive journal, so nobody else's leases run out in it.
         if kept.is_ok() && !hub.writer.is_exclusive() {
             kept = take_over(&hub, false).await;

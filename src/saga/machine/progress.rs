@@ -4,6 +4,7 @@ use crate::{
     failpoint::Planted,
     name::Name,
     saga::journal::{Action, Entry, Invocation, Millis, Record, State},
+    step::check_name,
 };
 
 /// What the records of a saga say, read in order.
@@ -80,6 +81,24 @@ impl Progress {
         let mut progress = Self::default();
         for record in records {
             progress.apply(record)?;
+        }
+        Ok(progress)
+    }
+
+    /// Reads back the records of a saga that isn't at rest, and with it all that will be made use of.
+    pub(crate) fn of_unfinished(records: &[Record]) -> Result<Self, Inconsistent> {
+        let progress = Self::of(records)?;
+        if let Phase::Ended { state, .. } = progress.phase {
+            return Err(Inconsistent(format!(
+                "its row says that it is unfinished, and its records that it is {}",
+                state.as_str()
+            )));
+        }
+        for item in &progress.items {
+            check_name(item.name().as_str()).map_err(|error| Inconsistent(error.to_string()))?;
+            if item.number == u32::MAX || item.attempts == u32::MAX {
+                return Err(Inconsistent(format!("{} is no number of a step, or of attempts", u32::MAX)));
+            }
         }
         Ok(progress)
     }
@@ -250,6 +269,14 @@ impl Progress {
 impl Item {
     fn unpark(&mut self) {
         (self.parked, self.attempts) = (false, 0);
+    }
+
+    /// The step's name, or the call's.
+    pub(crate) fn name(&self) -> &Name {
+        match &self.work {
+            Work::Step { name, .. } => name,
+            Work::Call(invocation) => &invocation.call,
+        }
     }
 
     /// The call that is left to be made about it: what undoes the step, or the promised call itself.
