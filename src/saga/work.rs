@@ -403,12 +403,8 @@ impl<P, V> Work<P, V> {
 impl Held {
     /// Lets the next one work on the same thing once the saga is at rest.
     fn leave(&mut self, course: &Course) {
-        let Some(turn) = self.alone.take() else { return };
-        let mut stage = course.watch();
-        tokio::spawn(async move {
-            // An error is that nobody works on it here any more.
-            let _ = stage.wait_for(|stage| matches!(stage, Stage::Settled(_) | Stage::Lost(_))).await;
-            drop(turn);
-        });
+        if let Some(turn) = self.alone.take() {
+            turn.until_rest_of(course);
+        }
     }
 }

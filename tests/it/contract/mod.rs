@@ -8,8 +8,11 @@ macro_rules! every_layer {
         use std::time::Duration;
 
         use buttress::{
-            BulkheadLayer, CircuitBreakerLayer, RetryLayer, StepLayer, TimeoutLayer, bulkhead::WhenFull,
-            circuit_breaker::WhenOpen, standard,
+            BulkheadLayer, CircuitBreakerLayer, RetryLayer, SagaLayer, StepLayer, TimeoutLayer,
+            bulkhead::WhenFull,
+            circuit_breaker::WhenOpen,
+            saga::{Coordinator, OnDisconnect},
+            standard,
         };
 
         $law("circuit breaker", CircuitBreakerLayer::$protocol("law")).await;
@@ -20,6 +23,10 @@ macro_rules! every_layer {
         $law("timeout", TimeoutLayer::$protocol("law")).await;
         $law("retry", RetryLayer::$protocol("law")).await;
         $law("step", StepLayer::$protocol()).await;
+        let coordinator = Coordinator::in_memory().start().await.unwrap();
+        $law("saga", SagaLayer::$protocol(&coordinator, "law")).await;
+        let undone = SagaLayer::$protocol(&coordinator, "law").on_disconnect(OnDisconnect::Undo);
+        $law("saga that is undone with its client", undone).await;
         $law("standard", standard::$protocol("law")).await;
     }};
 }

@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use buttress::{BulkheadLayer, CircuitBreakerLayer, Deadline, Reason, Rejection, TimeoutLayer};
+use buttress::{
+    BulkheadLayer, CircuitBreakerLayer, Deadline, Reason, Rejection, SagaLayer, TimeoutLayer, saga::Coordinator,
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -30,10 +32,19 @@ macro_rules! every_refusal {
         let waiting = full.max_wait(Duration::from_millis(10));
         $check!(waiting, "bulkhead", Reason::WaitExpired, 503, "8");
 
+        let coordinator = Coordinator::in_memory().start().await.unwrap();
+        let saga = SagaLayer::$protocol(&coordinator, "law");
+        let late_saga = saga.clone();
+        coordinator.drain(Duration::from_secs(1)).await.unwrap();
+        $check!(saga, "saga", Reason::ShuttingDown, 503, "14");
+
         let late = Deadline::after(Duration::from_millis(1));
         advance(Duration::from_millis(1)).await;
-        late.scope(async { $check!(TimeoutLayer::$protocol("law"), "timeout", Reason::DeadlinePassed, 504, "4") })
-            .await;
+        late.scope(async {
+            $check!(TimeoutLayer::$protocol("law"), "timeout", Reason::DeadlinePassed, 504, "4");
+            $check!(late_saga, "saga", Reason::DeadlinePassed, 504, "4");
+        })
+        .await;
     }};
 }
 
