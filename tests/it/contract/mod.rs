@@ -8,8 +8,11 @@ macro_rules! every_layer {
         use std::time::Duration;
 
         use buttress::{
-            BulkheadLayer, CircuitBreakerLayer, RetryLayer, SagaLayer, StepLayer, TimeoutLayer, bulkhead::WhenFull,
-            circuit_breaker::WhenOpen, saga::{Coordinator, OnDisconnect}, standard,
+            BulkheadLayer, CircuitBreakerLayer, RetryLayer, SagaLayer, StepLayer, TimeoutLayer,
+            bulkhead::WhenFull,
+            circuit_breaker::WhenOpen,
+            saga::{Coordinator, OnDisconnect},
+            standard,
         };
 
         $law("circuit breaker", CircuitBreakerLayer::$protocol("law")).await;
