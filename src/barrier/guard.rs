@@ -4,23 +4,10 @@ use std::{fmt, future::Future};
 
 use http::HeaderMap;
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{Pool, Transaction};
+use sqlx::Pool;
 
-use super::{
-    course::{ActCourse, UndoCourse},
-    event,
-    open::{Opened, open},
-    stop::{AnswerError, Refusal, Stop},
-    store::{Place, PlacedBy, Row, Store},
-    tx::Tx,
-};
-use crate::{
-    failpoint,
-    step::{InvalidStepHeaders, Op, StepHeaders, StepKey},
-};
-
-/// The largest answer of an action or an undo that is kept, in bytes of JSON: 64 KiB.
-pub const LARGEST_ANSWER: usize = 64 * 1024;
+use super::{event, run, stop::Stop, store::Store, tx::Tx};
+use crate::step::{InvalidStepHeaders, Op, StepHeaders, StepKey};
 
 /// The barrier of one call: does what the step asks for, once, in one transaction with the fact that it was done.
 /// See the [module](crate::barrier).
@@ -115,24 +102,8 @@ impl<Db: Store> Barrier<Db> {
         F: FnOnce(Tx<Db>) -> Fut,
         Fut: Future<Output = Result<T, Stop>>,
     {
-        let Some(step) = self.asked(Op::Act)? else { return self.plainly(effect).await };
-        self.act_in(step, effect).await.inspect_err(|stop| event::stopped(step, stop))
-    }
-
-    async fn act_in<T, F, Fut>(&self, step: &StepHeaders, effect: F) -> Result<T, Stop>
-    where
-        T: Serialize + DeserializeOwned,
-        F: FnOnce(Tx<Db>) -> Fut,
-        Fut: Future<Output = Result<T, Stop>>,
-    {
-        let Opened { tx, own, .. } = open(&self.pool, step, &Row { placed_by: PlacedBy::Effect, answer: None }).await?;
-        match ActCourse::of(own) {
-            ActCourse::Run => match self.run(step, tx, effect).await {
-                Err(Stop::Refused(refusal)) => self.remember(step, refusal).await,
-                ended => ended,
-            },
-            course => answered(step, tx, course).await,
-        }
+        let Some(step) = self.asked(Op::Act)? else { return run::plainly(&self.pool, effect).await };
+        run::act(&self.pool, step, effect).await.inspect_err(|stop| event::stopped(step, stop))
     }
 
     /// Undoes what the step did, unless that has been undone or never was done.
@@ -157,151 +128,8 @@ impl<Db: Store> Barrier<Db> {
         Fut: Future<Output = Result<U, Stop>>,
     {
         let step = self.asked(Op::Undo)?.ok_or(Stop::NoStep)?;
-        self.undo_in(step, undo).await.inspect_err(|stop| event::stopped(step, stop))
+        run::undo(&self.pool, step, undo).await.inspect_err(|stop| event::stopped(step, stop))
     }
-
-    async fn undo_in<D, U, F, Fut>(&self, step: &StepHeaders, undo: F) -> Result<U, Stop>
-    where
-        D: DeserializeOwned,
-        U: Serialize + DeserializeOwned + Default,
-        F: FnOnce(Tx<Db>, D) -> Fut,
-        Fut: Future<Output = Result<U, Stop>>,
-    {
-        let opened = open(&self.pool, step, &Row { placed_by: PlacedBy::Undo, answer: None }).await?;
-        let Opened { mut tx, own, action } = opened;
-        match UndoCourse::of(own, action) {
-            UndoCourse::Replay(answer) => {
-                event::replayed(step);
-                tx.commit().await?;
-                read(answer.as_deref())
-            }
-            UndoCourse::Run(answer) => {
-                let did = read(answer.as_deref())?;
-                self.run(step, tx, |tx| undo(tx, did)).await
-            }
-            UndoCourse::Nothing => {
-                event::nothing_to_undo(step);
-                let nothing = U::default();
-                let saga = step.key.saga();
-                Db::answer(&mut tx, &Place::of_step(saga.as_bytes(), &step.key, Op::Undo), &write(&nothing)?).await?;
-                failpoint::reach("P1").await;
-                tx.commit().await?;
-                failpoint::reach("P2").await;
-                Ok(nothing)
-            }
-        }
-    }
-
-    /// Runs the effect, stores its answer and commits; or rolls back.
-    async fn run<T, Fut>(
-        &self,
-        step: &StepHeaders,
-        tx: Transaction<'static, Db>,
-        effect: impl FnOnce(Tx<Db>) -> Fut,
-    ) -> Result<T, Stop>
-    where
-        T: Serialize,
-        Fut: Future<Output = Result<T, Stop>>,
-    {
-        let (mut tx, answer) = lent(tx, effect).await?;
-        let ended = async {
-            let answer = answer?;
-            let saga = step.key.saga();
-            let place = Place::of_step(saga.as_bytes(), &step.key, step.key.op());
-            Db::answer(&mut tx, &place, &write(&answer)?).await?;
-            Ok(answer)
-        };
-        match ended.await {
-            Ok(answer) => {
-                failpoint::reach("P1").await;
-                tx.commit().await?;
-                failpoint::reach("P2").await;
-                Ok(answer)
-            }
-            Err(stop) => {
-                // Now and not by a drop, for what comes next may need the lock. A connection that can't is no use anyway.
-                let _: Result<(), sqlx::Error> = tx.rollback().await;
-                Err(stop)
-            }
-        }
-    }
-
-    /// Stores a refusal that the coordinator takes for one, in a transaction of its own, as that of the effect is gone. If
-    /// another attempt came in between, what became of that is the answer.
-    async fn remember<T: DeserializeOwned>(&self, step: &StepHeaders, refusal: Refusal) -> Result<T, Stop> {
-        let stop = Stop::Refused(refusal);
-        let Stop::Refused(refusal) = &stop else { unreachable!("made in the line above") };
-        if !stop.is_last_word() {
-            return Err(stop);
-        }
-        let row = Row { placed_by: PlacedBy::Refusal, answer: Some(write(refusal)?) };
-        let Opened { tx, own, .. } = open(&self.pool, step, &row).await?;
-        match ActCourse::of(own) {
-            ActCourse::Run => {
-                tx.commit().await?;
-                Err(stop)
-            }
-            course => answered(step, tx, course).await,
-        }
-    }
-
-    /// A transaction and no more.
-    async fn plainly<T, Fut>(&self, effect: impl FnOnce(Tx<Db>) -> Fut) -> Result<T, Stop>
-    where
-        Fut: Future<Output = Result<T, Stop>>,
-    {
-        let (tx, answer) = lent(Db::begin(&self.pool).await?, effect).await?;
-        let answer = answer?;
-        tx.commit().await?;
-        Ok(answer)
-    }
-}
-
-/// What an action that isn't the first gets.
-async fn answered<Db: Store, T: DeserializeOwned>(
-    step: &StepHeaders,
-    tx: Transaction<'static, Db>,
-    course: ActCourse,
-) -> Result<T, Stop> {
-    // The epoch has been noted, so that a coordinator of an earlier one is refused from here on.
-    tx.commit().await?;
-    match course {
-        ActCourse::Replay(answer) => {
-            event::replayed(step);
-            read(answer.as_deref())
-        }
-        ActCourse::Refused(refusal) => {
-            event::replayed(step);
-            Err(Stop::Refused(read(refusal.as_deref())?))
-        }
-        ActCourse::Undone => Err(Stop::Undone),
-        ActCourse::Run => unreachable!("an effect that is to run has no answer yet"),
-    }
-}
-
-/// Lends the transaction to the effect and takes it back.
-async fn lent<Db: Store, T, Fut>(
-    tx: Transaction<'static, Db>,
-    effect: impl FnOnce(Tx<Db>) -> Fut,
-) -> Result<(Transaction<'static, Db>, Result<T, Stop>), Stop>
-where
-    Fut: Future<Output = Result<T, Stop>>,
-{
-    let (tx, home) = Tx::lend(tx);
-    let answer = effect(tx).await;
-    match home.returned() {
-        Some(tx) => Ok((tx, answer)),
-        None => Err(Stop::failed("the effect gave its transaction away, so it was rolled back")),
-    }
-}
-
-fn write<T: Serialize>(answer: &T) -> Result<Vec<u8>, AnswerError> {
-    let json = serde_json::to_vec(answer).map_err(AnswerError::Unwritable)?;
-    if json.len() > LARGEST_ANSWER { Err(AnswerError::TooLarge { bytes: json.len() }) } else { Ok(json) }
-}
-
-fn read<T: DeserializeOwned>(answer: Option<&[u8]>) -> Result<T, Stop> {
-    serde_json::from_slice(answer.unwrap_or(b"null")).map_err(|error| AnswerError::Unreadable(error).into())
 }
 
 /// By hand, for a database needn't be `Clone`.

@@ -99,20 +99,24 @@
 //! by itself.
 
 mod answer;
+mod codes;
 mod course;
 mod event;
 mod extract;
 mod guard;
+mod kept;
 mod layer;
 mod open;
+mod run;
 mod stop;
 mod store;
 mod tx;
 
 pub use self::{
-    guard::{Barrier, LARGEST_ANSWER},
+    guard::Barrier,
+    kept::{AnswerError, LARGEST_ANSWER},
     layer::{BarrierLayer, BarrierService},
-    stop::{AnswerError, Refusal, Stop},
+    stop::{Refusal, Stop},
     store::{POSTGRES_TABLE, SQLITE_TABLE, Store},
     tx::Tx,
 };

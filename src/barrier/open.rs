@@ -6,8 +6,9 @@ use sqlx::{Pool, Transaction};
 use tokio::time::{Instant, sleep};
 
 use super::{
+    codes::is_contended,
     event,
-    stop::{Stop, is_contended},
+    stop::Stop,
     store::{LOCK_WAIT, Place, PlacedBy, Row, Store},
 };
 use crate::{

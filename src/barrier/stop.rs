@@ -5,6 +5,12 @@ use std::{error::Error, fmt};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "tonic")]
+use super::codes::status_of;
+use super::{
+    codes::{code_of, is_passing},
+    kept::AnswerError,
+};
 use crate::{
     BoxError,
     protocol::grpc::Code,
@@ -68,22 +74,6 @@ pub struct Refusal {
     status: u16,
     code: i32,
     title: String,
-}
-
-/// An answer that can't be kept, or one that was kept and can't be read.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum AnswerError {
-    /// It is larger than [`LARGEST_ANSWER`](super::LARGEST_ANSWER).
-    TooLarge {
-        /// How large it is, in bytes.
-        bytes: usize,
-    },
-    /// It can't be written as JSON.
-    Unwritable(serde_json::Error),
-    /// What was kept isn't what is expected here: the types of an action's and its undo's answers must stay what they were
-    /// for as long as there are sagas that were begun before.
-    Unreadable(serde_json::Error),
 }
 
 /// How much of a title is kept.
@@ -172,62 +162,6 @@ impl Refusal {
     }
 }
 
-/// Whether the database may be well again the next time.
-fn is_passing(error: &sqlx::Error) -> bool {
-    use sqlx::Error::{BeginFailed, Database, Io, PoolClosed, PoolTimedOut, Tls, WorkerCrashed};
-    matches!(error, Io(_) | Tls(_) | PoolTimedOut | PoolClosed | WorkerCrashed | BeginFailed)
-        || is_contended(error)
-        || matches!(error, Database(error) if error.code().is_some_and(|code| {
-            // PostgreSQL: a lock not had in time; connections lost, refused, too many; shutting down.
-            code == "55P03" || code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
-        }))
-}
-
-/// Whether others were in the way, and the transaction may be tried again at once.
-pub(super) fn is_contended(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else { return false };
-    let Some(code) = error.code() else { return false };
-    // PostgreSQL's serialization failure and deadlock; SQLite's BUSY and LOCKED, whose variants are in the higher bits.
-    code == "40001"
-        || code == "40P01"
-        || (code.len() < 5 && matches!(code.parse::<u32>().map(|code| code & 0xff), Ok(5 | 6)))
-}
-
-/// The gRPC code of which a coordinator makes the same as of the status.
-fn code_of(status: StatusCode) -> Code {
-    match status.as_u16() {
-        400 => Code::InvalidArgument,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::NotFound,
-        408 | 504 => Code::DeadlineExceeded,
-        409 => Code::Aborted,
-        425 | 503 => Code::Unavailable,
-        429 => Code::ResourceExhausted,
-        _ if status.is_client_error() => Code::FailedPrecondition,
-        _ => Code::Internal,
-    }
-}
-
-/// The status of which a coordinator makes the same as of the gRPC code.
-#[cfg_attr(not(any(feature = "tonic", test)), allow(dead_code))]
-pub(super) fn status_of(code: Code) -> StatusCode {
-    match code {
-        Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
-        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::PermissionDenied => StatusCode::FORBIDDEN,
-        Code::NotFound | Code::Unimplemented => StatusCode::NOT_FOUND,
-        Code::AlreadyExists | Code::FailedPrecondition => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::Aborted => StatusCode::CONFLICT,
-        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss | Code::Cancelled => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-    }
-}
-
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -252,27 +186,6 @@ impl Error for Stop {
             Self::Answer(error) => error.source(),
             Self::Failed(error) => Some(&**error),
             _ => None,
-        }
-    }
-}
-
-impl fmt::Display for AnswerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge { bytes } => {
-                write!(f, "answer of {bytes} bytes: at most {} are kept", super::LARGEST_ANSWER)
-            }
-            Self::Unwritable(_) => f.write_str("answer can't be written as JSON"),
-            Self::Unreadable(_) => f.write_str("kept answer isn't of the expected type"),
-        }
-    }
-}
-
-impl Error for AnswerError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::TooLarge { .. } => None,
-            Self::Unwritable(error) | Self::Unreadable(error) => Some(error),
         }
     }
 }
@@ -312,18 +225,6 @@ impl From<tonic::Status> for Stop {
 #[cfg(all(test, not(buttress_loom)))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_coordinator_concludes_the_same_from_either_protocol() {
-        for status in (400..600).map(|status| StatusCode::from_u16(status).unwrap()) {
-            let outcome = StepOutcome::of_http_status(status);
-            assert_eq!(StepOutcome::of_grpc_code(code_of(status) as i32), outcome, "{status}");
-        }
-        for number in 1..17 {
-            let code = Code::of_number(number);
-            assert_eq!(StepOutcome::of_http_status(status_of(code)), StepOutcome::of_grpc_code(number), "{code}");
-        }
-    }
 
     #[test]
     fn what_is_no_error_is_never_told_as_a_success() {

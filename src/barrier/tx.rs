@@ -8,6 +8,8 @@ use std::{
 
 use sqlx::{Database, Transaction};
 
+use super::stop::Stop;
+
 /// The transaction of a [`Barrier`](super::Barrier), lent to the effect.
 ///
 /// It dereferences to the connection, so `&mut *tx` is what sqlx executes on. It is the barrier that commits, or rolls back:
@@ -18,11 +20,11 @@ pub struct Tx<Db: Database> {
 }
 
 /// Where a lent transaction comes back to when the [`Tx`] is dropped, or the transaction is rolled back if nobody waits.
-pub(super) struct Home<Db: Database>(Arc<Mutex<Option<Transaction<'static, Db>>>>);
+struct Home<Db: Database>(Arc<Mutex<Option<Transaction<'static, Db>>>>);
 
 impl<Db: Database> Tx<Db> {
     /// Lends the transaction, and says where it will come back to.
-    pub(super) fn lend(transaction: Transaction<'static, Db>) -> (Self, Home<Db>) {
+    fn lend(transaction: Transaction<'static, Db>) -> (Self, Home<Db>) {
         let home = Arc::new(Mutex::new(None));
         (Self { lent: Some(transaction), home: Home(home.clone()) }, Home(home))
     }
@@ -30,8 +32,24 @@ impl<Db: Database> Tx<Db> {
 
 impl<Db: Database> Home<Db> {
     /// The transaction, unless the effect has given it to somebody who still has it.
-    pub(super) fn returned(&self) -> Option<Transaction<'static, Db>> {
+    fn returned(&self) -> Option<Transaction<'static, Db>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Lends the transaction to the effect and takes it back.
+pub(super) async fn lent<Db: Database, T, Fut>(
+    tx: Transaction<'static, Db>,
+    effect: impl FnOnce(Tx<Db>) -> Fut,
+) -> Result<(Transaction<'static, Db>, Result<T, Stop>), Stop>
+where
+    Fut: Future<Output = Result<T, Stop>>,
+{
+    let (tx, home) = Tx::lend(tx);
+    let answer = effect(tx).await;
+    match home.returned() {
+        Some(tx) => Ok((tx, answer)),
+        None => Err(Stop::failed("the effect gave its transaction away, so it was rolled back")),
     }
 }
 

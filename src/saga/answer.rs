@@ -39,6 +39,9 @@ impl SagaError {
             Kind::Draining => busy("shutting_down"),
             Kind::TakenOver => busy("taken_over"),
             Kind::Journal => busy("journal_failed"),
+            Kind::DeadlinePassed => {
+                Said::new(StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded, "deadline_passed", self.to_string())
+            }
             Kind::Parked { .. } => {
                 Said::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown, "parked", self.to_string())
             }

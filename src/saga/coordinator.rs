@@ -137,7 +137,9 @@ impl Coordinator {
     {
         let saga = self.begin(name.into())?;
         let task = tokio::spawn(async move {
-            let handling = tokio::spawn(handler(saga.clone()));
+            let inner = saga.clone();
+            // Called in there, for it may panic before it is a future.
+            let handling = tokio::spawn(async move { handler(inner).await });
             match handling.await {
                 Ok(Ok(value)) => saga.course().commit(None).await.map(|()| Ok(value)),
                 Ok(Err(error)) => saga.course().fail(&error.to_string(), None).await.map(|()| Err(error)),
@@ -179,11 +181,7 @@ impl Coordinator {
         self.begin_from(name, Origin::default())
     }
 
-    pub(crate) fn begin_version(&self, name: Name, version: u32) -> Result<Saga, SagaError> {
-        self.begin_from(name, Origin { version, ..Origin::default() })
-    }
-
-    /// As [`begin`](Self::begin), for a request.
+    /// As [`begin`](Self::begin), with what its row says of where it comes from.
     pub(crate) fn begin_from(&self, name: Name, origin: Origin) -> Result<Saga, SagaError> {
         let at_work = self.hub.enter().ok_or_else(|| SagaError::new(Kind::Draining))?;
         let mut row = self.hub.row(SagaId::new(), name.clone());

@@ -1,6 +1,9 @@
 //! A saga at work: the machine that decides, and what carries its commands out.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::OptionFuture, stream::FuturesUnordered};
@@ -15,7 +18,7 @@ use crate::{
     saga::{
         error::{Kind, SagaError},
         event,
-        hub::{AtWork, Hub},
+        hub::{AtWork, Hub, shortened},
         journal::{Ack, Action, Change, Invocation, JournalError, Millis, Room, State, Write, Written},
         machine::{CannotDo, Command, Item, Machine, NotBegun, Phase},
     },
@@ -33,7 +36,8 @@ pub(crate) struct Course {
     stage: watch::Sender<Stage>,
     /// Something was put into the inner for the one that conducts.
     put: Notify,
-    _at_work: AtWork,
+    /// Until it settles: whoever keeps a handle after that keeps nobody from draining.
+    at_work: Mutex<Option<AtWork>>,
 }
 
 #[derive(Debug)]
@@ -46,6 +50,10 @@ struct Inner {
     todo: Vec<Todo>,
     /// Whether a task conducts it.
     conducted: bool,
+    /// Which way it goes, once that is durable.
+    decided: Option<bool>,
+    /// Why nothing more is heard of it.
+    lost: Option<Lost>,
     /// A call couldn't be promised: the saga must not commit.
     broken_promise: Option<SagaError>,
 }
@@ -90,6 +98,8 @@ impl Course {
             acks: Vec::new(),
             todo: Vec::new(),
             conducted: false,
+            decided: None,
+            lost: None,
             broken_promise: None,
         };
         Arc::new(Self {
@@ -100,7 +110,7 @@ impl Course {
             inner: Mutex::new(inner),
             stage: watch::Sender::new(Stage::Running),
             put: Notify::new(),
-            _at_work: at_work,
+            at_work: Mutex::new(Some(at_work)),
         })
     }
 
@@ -146,7 +156,11 @@ impl Course {
         let mut acks = Vec::new();
         while let Some(command) = inner.machine.poll() {
             match command {
-                Command::Write { write, upto } => {
+                Command::Write { mut write, upto } => {
+                    // Its row was made when it began, which may be longer ago than a lease.
+                    if let Write::Open(row, _) = &mut write {
+                        row.lease_until = Some(self.hub.lease_until());
+                    }
                     if matches!(&write, Write::Append { change: Change { state: Some(State::Undone), .. }, .. }) {
                         failpoint::hit("C17");
                     }
@@ -162,10 +176,12 @@ impl Course {
                     inner.todo.push(self.attempt(number, invocation.call.clone(), Op::Act, invocation));
                 }
                 Command::Wake { at } => inner.todo.push(Todo::Wake(at)),
-                Command::Decided { committed } => self.reach(Stage::Decided { committed }),
+                Command::Decided { committed } => {
+                    inner.decided = Some(committed);
+                    self.reach(Stage::Decided { committed });
+                }
                 Command::Settled(Some(state)) => self.reach(Stage::Settled(state)),
-                // Why, was said before.
-                Command::Settled(None) => {}
+                Command::Settled(None) => self.reach(Stage::Lost(inner.lost.unwrap_or(Lost::TakenOver))),
             }
         }
         acks
@@ -179,6 +195,9 @@ impl Course {
     fn reach(&self, stage: Stage) {
         event::reached(self, stage);
         self.stage.send_replace(stage);
+        if matches!(stage, Stage::Settled(_) | Stage::Lost(_)) {
+            self.leave();
+        }
         // Whoever conducts has nothing else to wake it, if this was somebody else's doing.
         self.put.notify_one();
     }
@@ -194,10 +213,34 @@ impl Course {
                 Lost::Journal
             }
         };
-        if !matches!(*self.stage.borrow(), Stage::Lost(_)) {
-            self.reach(Stage::Lost(lost));
+        self.lose(lost);
+    }
+
+    /// Nothing more is decided here. Said under the lock, so that nothing that is decided meanwhile can be said after it.
+    fn lose(&self, lost: Lost) {
+        let mut inner = self.inner();
+        inner.lost.get_or_insert(lost);
+        inner.machine.lose();
+        self.carry_out(&mut inner, None);
+    }
+
+    fn leave(&self) {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Writes that a step waits for. If it is dropped, what becomes of them is heard by the next one, or by who conducts.
+struct Awaited<'a> {
+    course: &'a Course,
+    acks: VecDeque<(Ack, u32)>,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if !self.acks.is_empty() {
+            self.course.inner().acks.extend(self.acks.drain(..));
+            self.course.put.notify_one();
         }
-        self.tell(|machine, _| machine.lose());
     }
 }
 
@@ -237,18 +280,23 @@ impl Course {
             let mut inner = self.inner();
             let begun = inner.machine.begin(number, step, undo, settle, self.hub.clock.now());
             begun.map_err(|not| self.not_begun(not))?;
-            self.carry_out(&mut inner, Some(room))
+            // Those of steps that were dropped come first: what became of their writes, this one's depends on.
+            let mut acks = if inner.conducted { Vec::new() } else { std::mem::take(&mut inner.acks) };
+            acks.extend(self.carry_out(&mut inner, Some(room)));
+            acks.into()
         };
-        for (ack, upto) in acks {
-            let result = ack.await;
+        let mut awaited = Awaited { course: self, acks };
+        while let Some((ack, upto)) = awaited.acks.front_mut() {
+            let (result, upto) = (ack.await, *upto);
+            awaited.acks.pop_front();
             self.acked(result, upto);
         }
         let mut inner = self.inner();
-        match inner.acts.iter().position(|act| *act == number) {
-            Some(found) => {
-                inner.acts.swap_remove(found);
-                Ok(())
-            }
+        let found = inner.acts.iter().position(|act| *act == number);
+        let act = found.map(|found| inner.acts.swap_remove(found));
+        // It may have been decided since.
+        match act.filter(|_| inner.machine.resume().is_ok()) {
+            Some(_) => Ok(()),
             None => Err(self.not_begun(if inner.machine.is_lost() { NotBegun::Lost } else { NotBegun::Over })),
         }
     }
@@ -261,8 +309,7 @@ impl Course {
     /// It can't be gone on with here: the next start may.
     pub(crate) fn give_up(&self, error: &SagaError) {
         event::given_up(self, error);
-        self.reach(Stage::Lost(Lost::Damaged));
-        self.tell(|machine, _| machine.lose());
+        self.lose(Lost::Damaged);
     }
 
     /// Whether a step of a definition may be carried out again.
@@ -308,6 +355,7 @@ impl Course {
     /// Decides that it must not have happened, and returns when that is durable.
     pub(crate) async fn fail(self: &Arc<Self>, reason: &str, answer: Option<Bytes>) -> Result<(), SagaError> {
         let mut watch = self.watch();
+        let reason = shortened(reason);
         self.tell(|machine, now| machine.fail(reason, answer, now));
         self.conducted();
         match self.decided(&mut watch).await? {
@@ -316,24 +364,13 @@ impl Course {
         }
     }
 
-    /// Returns when it is at rest, or parked, or nothing more is heard of it here.
-    pub(crate) async fn settled(&self) -> Result<State, SagaError> {
-        let settled = |stage: &Stage| matches!(stage, Stage::Settled(_) | Stage::Lost(_));
-        let stage = *self.watch().wait_for(settled).await.expect("the sender is in here");
-        match stage {
-            Stage::Settled(state) => Ok(state),
-            Stage::Lost(lost) => Err(self.lost(lost)),
-            Stage::Running | Stage::Decided { .. } => unreachable!("waited for"),
-        }
-    }
-
     async fn decided(&self, watch: &mut watch::Receiver<Stage>) -> Result<bool, SagaError> {
         let stage = *watch.wait_for(|stage| *stage != Stage::Running).await.expect("the sender is in here");
-        match stage {
-            Stage::Decided { committed } => Ok(committed),
-            Stage::Settled(state) => Ok(state == State::Done),
-            Stage::Lost(lost) => Err(self.lost(lost)),
-            Stage::Running => unreachable!("waited for"),
+        // What was decided stays so, whatever came after it: parked, or lost.
+        match (self.inner().decided, stage) {
+            (Some(committed), _) => Ok(committed),
+            (None, Stage::Lost(lost)) => Err(self.lost(lost)),
+            (None, _) => Ok(false),
         }
     }
 
@@ -418,6 +455,7 @@ impl Course {
             }
             // What waits is left to the next start.
             if *closing.borrow() && acks.is_empty() && tries.is_empty() {
+                self.leave();
                 return;
             }
             let timer = OptionFuture::from(wake.map(|at| sleep(self.hub.clock.until(at))));

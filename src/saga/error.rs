@@ -38,6 +38,8 @@ pub enum Kind {
         /// Its name.
         step: Name,
     },
+    /// Its deadline passed before it was decided.
+    DeadlinePassed,
     /// Another coordinator has taken the saga over; what becomes of it is decided there.
     TakenOver,
     /// Another unfinished saga works on what this one wants for itself.
@@ -105,6 +107,7 @@ impl fmt::Display for SagaError {
             Kind::Parked { step } => {
                 write!(f, "step {step} can't be carried out, and waits for somebody to look at it")
             }
+            Kind::DeadlinePassed => f.write_str("the saga's deadline passed"),
             Kind::Invalid => f.write_str("the step can't be journaled"),
             Kind::Over => f.write_str("the saga is over"),
             Kind::TooManySteps => f.write_str("the saga has too many steps"),

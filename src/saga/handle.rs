@@ -214,7 +214,8 @@ impl<'a> UnderWay<'a> {
     }
 
     pub(crate) fn failed(&mut self, context: &StepContext, step: &Name, error: BoxError) -> SagaError {
-        let refused = context.was_refused() || Rejection::find(&error).is_some();
+        // A refusal tells only of the call that it is of; there may have been others.
+        let refused = context.was_refused() || (context.heard_nothing() && Rejection::find(&error).is_some());
         let outcome = if refused { StepOutcome::Refused } else { StepOutcome::Unknown };
         let outcome = self.ended(outcome, &causes(&*error), None);
         SagaError::with_source(Kind::Step { step: step.clone(), outcome }, error)

@@ -74,14 +74,15 @@ impl Hub {
 
     /// Leave to work on a saga, until the coordinator is drained.
     pub(crate) fn enter(&self) -> Option<AtWork> {
-        Arc::clone(&self.gate).try_read_owned().ok()
+        let at_work = Arc::clone(&self.gate).try_read_owned().ok()?;
+        // In this order: who came in before it is closing is waited for.
+        (!*self.closing.borrow()).then_some(at_work)
     }
 
-    /// Waits until nobody works on a saga any more, and lets nobody begin.
+    /// Lets nobody begin, and waits until nobody works on a saga any more.
     pub(crate) async fn close_gate(&self) {
-        let closed = Arc::clone(&self.gate).write_owned().await;
-        // For good.
-        std::mem::forget(closed);
+        self.closing.send_replace(true);
+        drop(self.gate.write().await);
     }
 
     /// The row of a saga that begins now.
@@ -136,7 +137,8 @@ impl Hub {
         };
         let _slot = self.slots.acquire().await.expect("the semaphore is never closed");
         let within = self.config.undo_timeout;
-        let attempt = StepContext::new(key, epoch).scope(target.invoke(&invocation.args));
+        // Called in there, for it may panic while it reads its arguments.
+        let attempt = StepContext::new(key, epoch).scope(async { target.invoke(&invocation.args).await });
         let attempt = Deadline::after(within).scope(AssertUnwindSafe(attempt).catch_unwind());
         match timeout(within, attempt).await {
             Ok(Ok(Ok(()))) => Ok(()),
@@ -164,9 +166,11 @@ fn failed(reason: String) -> Setback {
     Setback::Failed { reason }
 }
 
+/// The longest reason that is journaled, in bytes.
+const LONGEST: usize = 500;
+
 /// The error and its sources, as one line of bounded length.
 pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    const LONGEST: usize = 500;
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next
@@ -176,7 +180,11 @@ pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         text.push_str(&source.to_string());
         next = source.source();
     }
-    let end = (0..=LONGEST.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text.truncate(end);
+    text.truncate(shortened(&text).len());
     text
+}
+
+/// As much of a reason as is journaled.
+pub(crate) fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST)]
 }

@@ -11,7 +11,7 @@ use crate::{
     failpoint,
     saga::{
         course::Course,
-        definition::Resume,
+        definition::{Found, Resume},
         hub::Hub,
         journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
         machine::Machine,
@@ -24,8 +24,11 @@ const AT_ONCE: u32 = 500;
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// Begins to keep the coordinator's sagas; ends when the coordinator is gone or drained.
+///
+/// Leases are renewed three times in their time, and those of others looked at twice as often: what somebody who died
+/// has left is begun to be undone within a sixth of a lease after that has run out.
 pub(crate) fn keep(hub: &Arc<Hub>) {
-    let every = (hub.config.lease / 3).max(Duration::from_millis(1));
+    let every = (hub.config.lease / 6).max(Duration::from_millis(1));
     tokio::spawn(keeping(Arc::downgrade(hub), every));
 }
 
@@ -34,13 +37,15 @@ async fn keeping(hub: Weak<Hub>, every: Duration) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     let mut pruned = Instant::now();
-    loop {
+    for nth in 1_u64.. {
         ticks.tick().await;
         let Some(hub) = hub.upgrade() else { return };
-        if *hub.closing.borrow() {
-            return;
+        // Whoever drains waits for this round, so that nothing is taken over after all was let go of.
+        let Some(_at_work) = hub.enter() else { return };
+        let mut kept = Ok(());
+        if nth.is_multiple_of(2) {
+            kept = renew(&hub).await;
         }
-        let mut kept = renew(&hub).await;
         // Nobody else writes to an exclusive journal, so nobody else's leases run out in it.
         if kept.is_ok() && !hub.writer.is_exclusive() {
             kept = take_over(&hub, false).await;
@@ -118,11 +123,12 @@ fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
     course.tell(|machine, now| machine.recover(poisoned.as_deref(), definition.is_some(), now));
     course.conducted();
     if let Some(definition) = definition {
-        resume(definition, course, records, poisoned);
+        let until = row.deadline.map(|deadline| Instant::now() + hub.clock.until(deadline));
+        resume(definition, course, records, Found { poisoned, until });
     }
 }
 
 /// Has a definition go on with a saga where its records end, in a task of its own.
-pub(crate) fn resume(definition: &Arc<dyn Resume>, course: Arc<Course>, records: &[Record], poisoned: Option<String>) {
-    tokio::spawn(definition.resume(course, records, poisoned));
+pub(crate) fn resume(definition: &Arc<dyn Resume>, course: Arc<Course>, records: &[Record], found: Found) {
+    tokio::spawn(definition.resume(course, records, found));
 }

@@ -8,7 +8,7 @@
 //! | | |
 //! |---|---|
 //! | [`Coordinator`] | begins sagas, keeps their journal, undoes and finishes what was left behind |
-//! | [`SagaLayer`](crate::SagaLayer) | makes each request of a route, or each call of a service, a saga |
+//! | [`SagaLayer`] | makes each request of a route, or each call of a service, a saga |
 //! | [`Saga`] | the saga, in a handler: [`step`](Saga::step), [`then`](Saga::then) |
 //! | [`SagaDefinition`] | a saga that is data, and can go on where it was |
 //! | [`Call`] | the name of what undoes a step, or was promised |
@@ -26,7 +26,6 @@
 //! Because a closure does not survive a restart. Its arguments do, as data, with the name of who is to get them.
 //!
 #![doc = include_str!("../../docs/sagas.md")]
-#![allow(dead_code, unused_imports)]
 
 #[cfg(feature = "saga-admin")]
 mod admin;

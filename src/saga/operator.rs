@@ -6,6 +6,7 @@ use crate::{
     saga::{
         Coordinator, SagaDetail, SagaError, SagaSummary, ShownRecord,
         course::Course,
+        definition::Found,
         journal::{Action, ClaimScope, Filter, JournalError, SagaRow, State, Write, Written},
         keeper,
         machine::{CannotDo, Machine},
@@ -114,7 +115,7 @@ impl Coordinator {
         course.conducted();
         if let Some(definition) = definition {
             let records = hub.writer.ask(move |journal| journal.records(id)).await.map_err(OperatorError::Journal)?;
-            keeper::resume(definition, course, &records, None);
+            keeper::resume(definition, course, &records, Found::default());
         }
         tracing::warn!(saga = %id, name = %row.name, action = action.as_str(), ?number, note, "an operator decided");
         Ok(())

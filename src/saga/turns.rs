@@ -8,6 +8,8 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::saga::course::{Course, Stage};
+
 /// Who works on what in this process. There is an entry for a key only while somebody works on it or waits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Turns(Arc<Mutex<HashMap<Arc<str>, Line>>>);
@@ -71,6 +73,18 @@ impl Place {
     pub(crate) async fn turn(self) -> Turn {
         let permit = self.one.clone().acquire_owned().await.expect("the semaphore is never closed");
         Turn { _permit: permit, _place: self }
+    }
+}
+
+impl Turn {
+    /// Ends it when the saga is at rest, or nothing more is heard of it here.
+    pub(crate) fn until_rest_of(self, course: &Course) {
+        let mut stage = course.watch();
+        tokio::spawn(async move {
+            // An error is that nobody works on it here any more.
+            let _ = stage.wait_for(|stage| matches!(stage, Stage::Settled(_) | Stage::Lost(_))).await;
+            drop(self);
+        });
     }
 }
 

@@ -404,12 +404,8 @@ impl Held {
     /// the saga is at rest.
     fn leave(&mut self, course: &Course) {
         self.key = None;
-        let Some(turn) = self.alone.take() else { return };
-        let mut stage = course.watch();
-        tokio::spawn(async move {
-            // An error is that nobody works on it here any more.
-            let _ = stage.wait_for(|stage| matches!(stage, Stage::Settled(_) | Stage::Lost(_))).await;
-            drop(turn);
-        });
+        if let Some(turn) = self.alone.take() {
+            turn.until_rest_of(course);
+        }
     }
 }

@@ -79,6 +79,12 @@ impl StepContext {
         self.heard.0.load(Ordering::Acquire) == REFUSED
     }
 
+    /// Whether no call was noted in this step, nor is one under way.
+    #[cfg(feature = "saga")]
+    pub(crate) fn heard_nothing(&self) -> bool {
+        self.heard.0.load(Ordering::Acquire) == 0
+    }
+
     /// A future that runs as `future` does, and finds this step as the [current](Self::current) one.
     pub fn scope<F>(self, future: F) -> InStep<F> {
         InStep { step: Some(self), future }

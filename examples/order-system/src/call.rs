@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
+use buttress::Rejection;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use serde::Serialize;
@@ -40,22 +41,28 @@ impl Reason {
     }
 }
 
-/// A call without an answer to go by.
-#[derive(Clone, Copy, Debug)]
+/// A call without an answer to go by. What a saga needs to know of it, whether it may have been carried out, the saga's
+/// step was told by the [`StepLayer`](buttress::StepLayer).
+#[derive(Clone, Debug)]
 pub(crate) struct NoAnswer {
     pub(crate) reason: Reason,
-    /// Whether the other side may have acted. Only `false` is certain.
-    pub(crate) maybe_done: bool,
     pub(crate) retry_after: Option<Duration>,
+    /// The refusal by one of our own layers, if that is what it was.
+    rejection: Option<Rejection>,
 }
 
 impl NoAnswer {
-    pub(crate) fn not_sent(reason: Reason, retry_after: Option<Duration>) -> Self {
-        Self { reason, maybe_done: false, retry_after }
+    pub(crate) fn because(reason: Reason) -> Self {
+        Self { reason, retry_after: None, rejection: None }
     }
 
-    pub(crate) fn maybe_done(reason: Reason) -> Self {
-        Self { reason, maybe_done: true, retry_after: None }
+    pub(crate) fn rejected(rejection: &Rejection) -> Self {
+        let reason = match rejection.reason() {
+            buttress::Reason::CircuitOpen => Reason::CircuitOpen,
+            buttress::Reason::DeadlinePassed => Reason::TimedOut,
+            _ => Reason::Overloaded,
+        };
+        Self { reason, retry_after: rejection.retry_after(), rejection: Some(rejection.clone()) }
     }
 }
 
@@ -65,7 +72,7 @@ pub(crate) async fn http(client: &HttpClient, request: Request<Full<Bytes>>) -> 
     let (head, body) = client.clone().oneshot(request).await?.into_parts();
     match read(body).await {
         Some(bytes) => Ok(Response::from_parts(head, bytes)),
-        None => Err(NoAnswer::maybe_done(Reason::Failed)),
+        None => Err(NoAnswer::because(Reason::Failed)),
     }
 }
 
@@ -79,11 +86,15 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-impl Error for NoAnswer {}
+impl Error for NoAnswer {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.rejection.as_ref().map(|rejection| rejection as _)
+    }
+}
 
-/// An answer that is no answer: the other side broke, and may have acted before it did.
+/// An answer that is no answer: the other side broke.
 pub(crate) fn broken(status: StatusCode) -> NoAnswer {
-    NoAnswer::maybe_done(match status {
+    NoAnswer::because(match status {
         StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => Reason::TimedOut,
         StatusCode::TOO_MANY_REQUESTS => Reason::Overloaded,
         _ => Reason::Failed,
@@ -93,9 +104,9 @@ pub(crate) fn broken(status: StatusCode) -> NoAnswer {
 /// The same for gRPC, where a call without an answer is a status too.
 pub(crate) fn grpc(status: &Status) -> NoAnswer {
     if let Some(no_answer) = status.source().and_then(|source| source.downcast_ref::<NoAnswer>()) {
-        return *no_answer;
+        return no_answer.clone();
     }
-    NoAnswer::maybe_done(match status.code() {
+    NoAnswer::because(match status.code() {
         Code::DeadlineExceeded | Code::Cancelled => Reason::TimedOut,
         Code::ResourceExhausted => Reason::Overloaded,
         Code::Unavailable => Reason::Unreachable,

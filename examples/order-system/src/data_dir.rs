@@ -45,6 +45,12 @@ impl DataDir {
         self.path.join(service).with_extension("db")
     }
 
+    /// The journal of orders' sagas.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("orders.saga.db")
+    }
+
     /// Deletes the directory if it is a temporary one.
     ///
     /// # Errors

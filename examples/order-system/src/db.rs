@@ -3,21 +3,24 @@
 use std::path::Path;
 use std::time::Duration;
 
+use buttress::BarrierLayer;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 /// Begins a transaction that writes: one that starts by reading and then writes can be refused.
 pub(crate) const WRITE: &str = "BEGIN IMMEDIATE";
 
-/// Opens the file, makes it if need be, and applies the schema.
+/// Opens the file, makes it if need be, and applies the schema. Every service takes part in sagas, so each has the table in
+/// which its steps are noted.
 ///
-/// One connection on purpose: SQLite has one writer, and waiters queue here more fairly than at its lock.
+/// One connection on purpose: SQLite has one writer, and waiters queue here more fairly than at its lock. What is
+/// committed survives a loss of power, for a coordinator that was told so doesn't ask again.
 pub(crate) async fn open(path: &Path, schema: &'static str) -> sqlx::Result<SqlitePool> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
+        .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true);
     let pool = SqlitePoolOptions::new()
@@ -28,5 +31,6 @@ pub(crate) async fn open(path: &Path, schema: &'static str) -> sqlx::Result<Sqli
         .connect_with(options)
         .await?;
     sqlx::raw_sql(schema).execute(&pool).await?;
+    BarrierLayer::create_table(&pool).await?;
     Ok(pool)
 }

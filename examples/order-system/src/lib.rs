@@ -20,7 +20,6 @@ mod load;
 mod report;
 mod running;
 mod seed;
-mod sent;
 mod stack;
 mod system;
 mod web;

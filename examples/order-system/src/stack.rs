@@ -1,7 +1,5 @@
 //! The layers around every call, and the only file that names them.
 
-use std::error::Error;
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,19 +9,18 @@ use axum::http::{Request, Response};
 use buttress::bulkhead::Bulkhead;
 use buttress::protocol::Grpc;
 use buttress::standard::Handles;
-use buttress::{BulkheadLayer, Deadline, Elapsed, Rejection, TimeoutLayer, standard};
+use buttress::{BoxError, BulkheadLayer, Elapsed, Rejection, StepLayer, TimeoutLayer, standard};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tonic::transport::{Channel, Endpoint};
-use tower::ServiceBuilder;
 use tower::layer::util::Stack;
 use tower::util::BoxCloneSyncService;
+use tower::{ServiceBuilder, ServiceExt};
 
 use crate::call::{NoAnswer, Reason};
-use crate::sent::{Count, Judge};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Everything a server does for one request.
@@ -85,11 +82,8 @@ pub(crate) fn http(name: &'static str, patience: Patience, watch: &mut Watch) ->
         .timeout(|timeout| timeout.within(patience.total()))
         .attempt_timeout(|timeout| timeout.within(patience.attempt()));
     watch.stacks.push(layers.handles());
-    let counted = Count::new(client, legacy::Error::is_connect);
-    let guarded = ServiceBuilder::new().layer(layers).service(counted);
-    BoxCloneSyncService::new(Judge::new(guarded, |answer, sent| {
-        judged(answer, sent).map(|answer| answer.map(Body::new))
-    }))
+    let told = ServiceBuilder::new().layer(StepLayer::http()).layer(layers).service(client);
+    BoxCloneSyncService::new(told.map_result(|answer| judged(answer).map(|answer| answer.map(Body::new))))
 }
 
 /// A client of the gRPC service at `address` whose layers go by `name`. Connects when first called.
@@ -105,10 +99,12 @@ pub(crate) fn grpc(
         .timeout(|timeout| timeout.within(Patience::Usual.total()))
         .attempt_timeout(|timeout| timeout.within(Patience::Usual.attempt()));
     watch.stacks.push(layers.handles());
-    let counted = Count::new(channel, is_refused);
-    let guarded = ServiceBuilder::new().layer(layers).service(counted);
-    let open = |answer: Response<_>| answer.map(tonic::body::Body::new);
-    Ok(BoxCloneSyncService::new(Judge::new(guarded, move |answer, sent| judged(answer, sent).map(open))))
+    // Boxed, so that the layers can see in it that a connection was refused and nothing was sent: they don't know the type.
+    let channel = channel.map_err(BoxError::from);
+    let told = ServiceBuilder::new().layer(StepLayer::grpc()).layer(layers).service(channel);
+    Ok(BoxCloneSyncService::new(
+        told.map_result(|answer| judged(answer).map(|answer| answer.map(tonic::body::Body::new))),
+    ))
 }
 
 /// Protects a server from more than it can do, and from working for who has gone.
@@ -125,33 +121,14 @@ pub(crate) fn inbound_grpc(name: &'static str, watch: &mut Watch) -> Stack<Bulkh
     Stack::new(bulkhead, TimeoutLayer::grpc(name).within(SERVED_WITHIN))
 }
 
-/// When the caller at hand wants its answer, for a task of its own: by itself that knows nothing of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Due(Option<Deadline>);
-
-impl Due {
-    pub(crate) fn of_caller() -> Self {
-        Self(Deadline::current())
-    }
-
-    /// Lets no call in `step` run longer, nor be sent later.
-    pub(crate) async fn limit<F: Future>(self, step: F) -> F::Output {
-        match self.0 {
-            Some(deadline) => deadline.scope(step).await,
-            None => step.await,
-        }
-    }
-}
-
 /// The other side's answer; or, when there is none or it is one of our own layers', that there is none.
-fn judged<B, E>(answer: Result<Response<B>, E>, sent: bool) -> Result<Response<B>, NoAnswer> {
-    let no_answer = |reason| NoAnswer { reason, maybe_done: sent, retry_after: None };
-    let answer = answer.map_err(|_| no_answer(Reason::Unreachable))?;
+fn judged<B, E>(answer: Result<Response<B>, E>) -> Result<Response<B>, NoAnswer> {
+    let answer = answer.map_err(|_| NoAnswer::because(Reason::Unreachable))?;
     if let Some(rejection) = answer.extensions().get::<Rejection>() {
-        return Err(NoAnswer { retry_after: rejection.retry_after(), ..no_answer(reason(rejection)) });
+        return Err(NoAnswer::rejected(rejection));
     }
     if answer.extensions().get::<Elapsed>().is_some() {
-        return Err(no_answer(Reason::TimedOut));
+        return Err(NoAnswer::because(Reason::TimedOut));
     }
     Ok(answer)
 }
@@ -159,33 +136,13 @@ fn judged<B, E>(answer: Result<Response<B>, E>, sent: bool) -> Result<Response<B
 /// From a client that can't even be made ready.
 impl From<legacy::Error> for NoAnswer {
     fn from(_: legacy::Error) -> Self {
-        Self::not_sent(Reason::Unreachable, None)
+        Self::because(Reason::Unreachable)
     }
 }
 
 /// From a channel that can't even be made ready.
-impl From<tonic::transport::Error> for NoAnswer {
-    fn from(_: tonic::transport::Error) -> Self {
-        Self::not_sent(Reason::Unreachable, None)
+impl From<BoxError> for NoAnswer {
+    fn from(_: BoxError) -> Self {
+        Self::because(Reason::Unreachable)
     }
-}
-
-fn reason(rejection: &Rejection) -> Reason {
-    match rejection.reason() {
-        buttress::Reason::CircuitOpen => Reason::CircuitOpen,
-        buttress::Reason::DeadlinePassed => Reason::TimedOut,
-        _ => Reason::Overloaded,
-    }
-}
-
-/// Nobody listens there, so nothing was sent. tonic hides this deep in the error's sources.
-fn is_refused(error: &tonic::transport::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }

@@ -40,6 +40,7 @@ impl System {
         let payments = payments::start(any_port().await?, payments::Settings { database, faults }).await?;
         let settings = orders::Settings {
             database: data.database("orders"),
+            journal: data.journal(),
             inventory: inventory.address(),
             payments: payments.address(),
         };

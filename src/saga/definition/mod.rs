@@ -14,7 +14,7 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
-pub(crate) use self::run::{Place, Resume};
+pub(crate) use self::run::{Found, Place, Resume};
 pub use self::serve::ServeSaga;
 use self::{
     nest::{Nest, Nested},
@@ -23,6 +23,7 @@ use self::{
 };
 use crate::{
     BoxError,
+    config::check_duration,
     name::Name,
     saga::{course::Course, error::SagaError, registry::Registry},
     step::{StepKey, check_name},
@@ -81,8 +82,14 @@ pub(crate) struct Plan<O> {
     /// The stage that decides.
     pivot: Option<usize>,
     before_pivot: BeforePivot,
+    /// How long it may take until it is decided.
+    deadline: Option<Duration>,
+    exclusive_by: Option<Arc<ExclusiveBy<O>>>,
     problems: Vec<String>,
 }
+
+/// What a saga has for itself.
+type ExclusiveBy<O> = dyn Fn(&O) -> Option<String> + Send + Sync;
 
 /// A part of a stage.
 pub(crate) enum Part<O> {
@@ -117,7 +124,16 @@ where
         if version == 0 {
             problems.push(format!("the versions of definition {name} are counted from 1 on"));
         }
-        let plan = Plan { name, version, stages: Vec::new(), pivot: None, before_pivot: BeforePivot::Undo, problems };
+        let plan = Plan {
+            name,
+            version,
+            stages: Vec::new(),
+            pivot: None,
+            before_pivot: BeforePivot::Undo,
+            deadline: None,
+            exclusive_by: None,
+            problems,
+        };
         Self { plan, last: PhantomData }
     }
 }
@@ -255,6 +271,27 @@ where
         self.plan.before_pivot = before_pivot;
         self
     }
+
+    /// How long it may take until it is decided: a step that is under way then is cut off, and what was done is undone. A
+    /// pivot that nothing undoes isn't cut off, and what follows it takes as long as it takes. More than zero and at most a
+    /// year; no deadline by default.
+    pub fn deadline(mut self, within: Duration) -> Self {
+        if let Err(invalid) = check_duration("saga.deadline", within) {
+            self.plan.problem(invalid.to_string());
+        }
+        self.plan.deadline = Some(within);
+        self
+    }
+
+    /// Lets only one saga at a time work on the same thing, of all that have the coordinator's journal: what that is says
+    /// `by`; `None` is nothing in particular. It is over when the saga is at rest.
+    ///
+    /// One that finds another at work waits for it until its deadline, for 10 s if it has none, and is then refused:
+    /// [`Kind::Exclusive`](crate::saga::Kind::Exclusive).
+    pub fn exclusive_by(mut self, by: impl Fn(&O) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.plan.exclusive_by = Some(Arc::new(by));
+        self
+    }
 }
 
 // ===== impl Plan =====
@@ -268,6 +305,8 @@ impl<O> Clone for Plan<O> {
             stages: self.stages.clone(),
             pivot: self.pivot,
             before_pivot: self.before_pivot,
+            deadline: self.deadline,
+            exclusive_by: self.exclusive_by.clone(),
             problems: self.problems.clone(),
         }
     }
@@ -285,6 +324,11 @@ impl<O> Plan<O> {
 
     pub(crate) fn has_pivot(&self) -> bool {
         self.pivot.is_some()
+    }
+
+    /// What a saga that is given `state` has for itself.
+    fn exclusive(&self, state: &O) -> Option<String> {
+        self.exclusive_by.as_ref().and_then(|by| by(state))
     }
 
     /// The step described last.
@@ -317,6 +361,7 @@ impl<O> Plan<O> {
             forward: false,
             may_repeat: false,
             poisoned: None,
+            until: None,
         }
     }
 

@@ -1,11 +1,13 @@
 //! Carries a definition out, from its beginning or from where it was.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+};
 
-use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture, future::join_all};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{BeforePivot, Part, Plan, step::DefinedStep};
 use crate::{
@@ -22,6 +24,15 @@ use crate::{
     step::{Op, StepContext, StepKey, StepOutcome},
 };
 
+/// In what state a saga was found when it was taken over.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Why what would be next is to be parked.
+    pub(crate) poisoned: Option<String>,
+    /// When it is cut off if it isn't decided.
+    pub(crate) until: Option<Instant>,
+}
+
 /// A definition whose state's type is put away: what recovery needs of it.
 pub(crate) trait Resume: Send + Sync {
     fn name(&self) -> &Name;
@@ -31,7 +42,7 @@ pub(crate) trait Resume: Send + Sync {
     /// Whether the saga waits for the outcome of its pivot, so that nobody knows whether to go on or back.
     fn is_at_pivot(&self, records: &[Record]) -> bool;
     /// Goes on where the records end; or, `poisoned`, parks what would be next.
-    fn resume(&self, course: Arc<Course>, records: &[Record], poisoned: Option<String>) -> BoxFuture<'static, ()>;
+    fn resume(&self, course: Arc<Course>, records: &[Record], found: Found) -> BoxFuture<'static, ()>;
 }
 
 /// Where in a saga a plan is carried out: at its top, or nested in another.
@@ -49,6 +60,8 @@ pub(crate) struct Place<'a> {
     pub(crate) may_repeat: bool,
     /// Why what would be next is to be parked.
     pub(crate) poisoned: Option<&'a str>,
+    /// When what isn't decided is cut off.
+    pub(crate) until: Option<Instant>,
 }
 
 /// Puts what a step gave into the state.
@@ -76,7 +89,7 @@ where
         ours.last().is_some_and(|record| !matches!(record.entry, Entry::Refused { .. }))
     }
 
-    fn resume(&self, course: Arc<Course>, records: &[Record], poisoned: Option<String>) -> BoxFuture<'static, ()> {
+    fn resume(&self, course: Arc<Course>, records: &[Record], found: Found) -> BoxFuture<'static, ()> {
         let plan = self.clone();
         let input = records.iter().find_map(|record| match &record.entry {
             Entry::Begun { input } => Some(input.clone()),
@@ -86,7 +99,7 @@ where
             let input = input.ok_or_else(|| "the journal doesn't say what it was given".to_owned());
             match input.and_then(|input| serde_json::from_slice(&input).map_err(|error| error.to_string())) {
                 // Nobody waits for what becomes of it.
-                Ok(input) => drop(plan.go_on(&course, input, poisoned.as_deref()).await),
+                Ok(input) => drop(plan.go_on(&course, input, &found).await),
                 Err(problem) => {
                     tracing::error!(saga = %course.id(), name = %plan.name, problem, "can't go on with a saga");
                     let _ = course.fail(&problem, None).await;
@@ -101,14 +114,19 @@ impl<O> Plan<O>
 where
     O: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    /// Carries out what isn't yet, and gives the state at the end.
-    pub(crate) async fn run(&self, course: &Arc<Course>, state: O) -> Result<O, SagaError> {
-        self.go_on(course, state, None).await
+    /// Carries it out from its beginning, and gives the state at the end.
+    pub(crate) async fn run(&self, course: &Arc<Course>, state: O, until: Option<Instant>) -> Result<O, SagaError> {
+        self.go_on(course, state, &Found { until, ..Found::default() }).await
     }
 
-    async fn go_on(&self, course: &Arc<Course>, state: O, poisoned: Option<&str>) -> Result<O, SagaError> {
-        let place = Place { poisoned, may_repeat: self.goes_on(), ..self.top() };
-        let ended = self.carry_out(course, &place, state).await;
+    async fn go_on(&self, course: &Arc<Course>, state: O, found: &Found) -> Result<O, SagaError> {
+        let poisoned = found.poisoned.as_deref();
+        let place = Place { poisoned, until: found.until, may_repeat: self.goes_on(), ..self.top() };
+        let carried_out = AssertUnwindSafe(self.carry_out(course, &place, state)).catch_unwind().await;
+        let (ended, panic) = match carried_out {
+            Ok(ended) => (ended, None),
+            Err(panic) => (Err(invalid("it panicked")), Some(panic)),
+        };
         match ended {
             Ok(_) if self.pivot.is_some() => course.tell(|machine, now| machine.complete(now)),
             Ok(_) => course.commit(None).await?,
@@ -116,6 +134,9 @@ where
             Err(ref error) if course.phase() == Phase::Forward => course.fail(&causes(error), None).await?,
             // Past the pivot, and it can't be gone on with: what is journaled doesn't fit the definition any more.
             Err(ref error) => course.give_up(error),
+        }
+        if let Some(panic) = panic {
+            resume_unwind(panic);
         }
         ended
     }
@@ -132,13 +153,26 @@ where
             let place = Place { forward: place.forward || self.is_past_pivot(nth), ..place.clone() };
             let parts = stage.iter().map(|part| part.carry_out(course, &place, decides, &state));
             // All are awaited, also if one fails: what isn't known of the others would have to be undone.
-            let merges = join_all(parts).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let parts = join_all(parts);
+            let merges = match place.until {
+                Some(until) if self.may_be_cut_off(nth, &place) => {
+                    timeout_at(until, parts).await.map_err(|_| SagaError::new(Kind::DeadlinePassed))?
+                }
+                _ => parts.await,
+            };
+            let merges = merges.into_iter().collect::<Result<Vec<_>, _>>()?;
             merges.into_iter().for_each(|merge| merge(&mut state));
             if decides && course.phase() == Phase::Forward {
                 course.commit_and(None, true).await?;
             }
         }
         Ok(state)
+    }
+
+    /// What can be undone can be cut off.
+    fn may_be_cut_off(&self, stage: usize, place: &Place<'_>) -> bool {
+        let decides = self.pivot == Some(stage) && self.pivot_step().is_none_or(|step| !step.has_undo());
+        !place.forward && !decides
     }
 
     fn pivot_step(&self) -> Option<&DefinedStep<O>> {
@@ -225,7 +259,8 @@ impl<O> DefinedStep<O> {
         let mut under_way = UnderWay::sent(course, number);
         failpoint::reach("C3").await;
         let context = StepContext::new(key, course.epoch());
-        let result = context.clone().scope(self.act(state)).await;
+        let act = AssertUnwindSafe(async { self.act(state).await }).catch_unwind();
+        let result = context.clone().scope(act).await.unwrap_or_else(|_panic| Err("it panicked".into()));
         failpoint::reach("C7").await;
         let merged = result.and_then(|output| {
             let merge = self.merge(&output).map_err(|error| self.unreadable(error))?;

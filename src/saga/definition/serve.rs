@@ -6,15 +6,25 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::timeout_at;
 use tower_service::Service;
 
 use super::Plan;
-use crate::saga::{
-    Coordinator,
-    error::{Kind, SagaError},
+use crate::{
+    Deadline,
+    saga::{
+        Coordinator,
+        coordinator::Origin,
+        error::{Kind, SagaError},
+        turns::Turn,
+    },
 };
+
+/// How long a saga without a deadline waits for another that works on the same.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// A [definition](super::SagaDefinition) that is carried out for each state it is called with: a tower service, so it takes
 /// layers. What it gives is the state at the end, when that is durable.
@@ -47,9 +57,20 @@ where
         let (coordinator, plan) = (self.coordinator.clone(), Arc::clone(&self.plan));
         Box::pin(async move {
             let input = serde_json::to_vec(&state).map_err(|error| SagaError::with_source(Kind::Invalid, error))?;
-            let saga = coordinator.begin_version(plan.name.clone(), plan.version)?;
+            let deadline = plan.deadline.map(Deadline::after);
+            let exclusive = plan.exclusive(&state);
+            let turn = match &exclusive {
+                Some(key) => Some(alone(&coordinator, key, deadline).await?),
+                None => None,
+            };
+            let origin = Origin { version: plan.version, exclusive, deadline, ..Origin::default() };
+            let saga = coordinator.begin_from(plan.name.clone(), origin)?;
             saga.course().tell(|machine, now| machine.given(input.into(), now));
-            let running = tokio::spawn(async move { plan.run(saga.course(), state).await });
+            if let Some(turn) = turn {
+                turn.until_rest_of(saga.course());
+            }
+            let until = deadline.map(Deadline::instant);
+            let running = tokio::spawn(async move { plan.run(saga.course(), state, until).await });
             match running.await {
                 Ok(ended) => ended,
                 Err(cut) => match cut.try_into_panic() {
@@ -59,6 +80,14 @@ where
             }
         })
     }
+}
+
+/// Waits for the turn to work on what a saga has for itself.
+async fn alone(coordinator: &Coordinator, key: &str, deadline: Option<Deadline>) -> Result<Turn, SagaError> {
+    let place = coordinator.hub().exclusive.line_up(&key.into(), &Bytes::new());
+    let place = place.ok_or_else(|| SagaError::new(Kind::Exclusive))?;
+    let until = deadline.unwrap_or_else(|| Deadline::after(PATIENCE));
+    timeout_at(until.instant(), place.turn()).await.map_err(|_| SagaError::new(Kind::Exclusive))
 }
 
 // Not derived: the state need not be cloned with its service.

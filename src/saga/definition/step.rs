@@ -30,10 +30,13 @@ pub(crate) struct DefinedStep<O> {
 /// What undoes a step.
 struct Undo<O> {
     /// The arguments, as JSON, of the state before the step, and of its key.
-    args: Arc<dyn Fn(&O, &StepKey) -> serde_json::Result<Vec<u8>> + Send + Sync>,
+    args: Arc<UndoArgs<O>>,
     /// Registers the service under the name of the call.
-    register: Arc<dyn Fn(&mut Registry, &str) -> bool + Send + Sync>,
+    register: Arc<Register>,
 }
+
+type UndoArgs<O> = dyn Fn(&O, &StepKey) -> serde_json::Result<Vec<u8>> + Send + Sync;
+type Register = dyn Fn(&mut Registry, &str) -> bool + Send + Sync;
 
 /// The step itself. Boxed, for each has types of its own.
 trait Act<O>: Send + Sync {
@@ -101,7 +104,7 @@ impl<O: 'static> DefinedStep<O> {
         self.undone::<U, S>(service, Arc::new(move |state, key| serde_json::to_vec(&args(state, key))));
     }
 
-    fn undone<U, S>(&mut self, service: S, args: Arc<dyn Fn(&O, &StepKey) -> serde_json::Result<Vec<u8>> + Send + Sync>)
+    fn undone<U, S>(&mut self, service: S, args: Arc<UndoArgs<O>>)
     where
         U: DeserializeOwned + Send + 'static,
         S: Service<U> + Clone + Send + 'static,

@@ -135,7 +135,7 @@ impl Machine {
 
     /// A saga that was taken over. What is to be done about it is decided by [`recover`](Self::recover).
     pub(crate) fn taken_over(row: &SagaRow, records: &[Record], rules: Rules) -> Result<Self, Inconsistent> {
-        let mut machine = Self::with(row, Progress::of(records)?, rules);
+        let mut machine = Self::with(row, Progress::of_unfinished(records)?, rules);
         machine.durable = machine.progress.next();
         machine.inherited = machine.progress.next();
         machine.next_number = machine.progress.next_number();
@@ -555,6 +555,12 @@ impl Machine {
             if self.live[index] == Live::Idle {
                 self.live[index] = Live::Until(self.progress.not_before(item, self.taken_over));
             }
+            return;
+        }
+        // What came after the commit goes forward only, and is its definition's to do.
+        let is_forward = matches!((self.progress.phase(), &item.work),
+            (Phase::Committed { seq, .. }, Work::Step { .. }) if item.begun > seq);
+        if is_forward {
             return;
         }
         let Some(invocation) = item.invocation().cloned() else { return };

@@ -4,6 +4,7 @@ use crate::{
     failpoint::Planted,
     name::Name,
     saga::journal::{Action, Entry, Invocation, Millis, Record, State},
+    step::check_name,
 };
 
 /// What the records of a saga say, read in order.
@@ -80,6 +81,24 @@ impl Progress {
         let mut progress = Self::default();
         for record in records {
             progress.apply(record)?;
+        }
+        Ok(progress)
+    }
+
+    /// Reads back the records of a saga that isn't at rest, and with it all that will be made use of.
+    pub(crate) fn of_unfinished(records: &[Record]) -> Result<Self, Inconsistent> {
+        let progress = Self::of(records)?;
+        if let Phase::Ended { state, .. } = progress.phase {
+            return Err(Inconsistent(format!(
+                "its row says that it is unfinished, and its records that it is {}",
+                state.as_str()
+            )));
+        }
+        for item in &progress.items {
+            check_name(item.name().as_str()).map_err(|error| Inconsistent(error.to_string()))?;
+            if item.number == u32::MAX || item.attempts == u32::MAX {
+                return Err(Inconsistent(format!("{} is no number of a step, or of attempts", u32::MAX)));
+            }
         }
         Ok(progress)
     }

@@ -12,7 +12,7 @@ use super::world::{TAKE_BACK, TELL, TakeBack, World};
 
 const REST: Duration = Duration::from_secs(3600);
 
-async fn step(saga: &Saga, world: &World, name: &'static str) -> Result<(), SagaError> {
+pub(super) async fn step(saga: &Saga, world: &World, name: &'static str) -> Result<(), SagaError> {
     saga.step(name).undo(TAKE_BACK, |key| TakeBack { of: key.clone() }).run(|key| world.act(key)).await
 }
 

@@ -339,3 +339,88 @@ async fn a_handler_nests_a_definition_beside_steps_of_its_own() {
     let log = ["pack act 0", "seat Graz act 1", "room Graz act 2", "unroom Graz undo 2", "unseat Graz undo 1"];
     assert_eq!(seen.log(), log);
 }
+
+#[tokio::test(start_paused = true)]
+async fn its_deadline_cuts_a_step_off_before_the_pivot_and_has_it_undone() {
+    let seen = Seen::default();
+    seen.room_hangs.store(1, Ordering::Relaxed);
+    let trip = seen.trip().deadline(Duration::from_secs(2));
+    let coordinator = Coordinator::in_memory().define(&trip).start().await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let error = coordinator.serve(&trip).oneshot(graz()).await.unwrap_err();
+    assert_eq!(error.kind(), &Kind::DeadlinePassed);
+    assert_eq!(begun.elapsed().as_secs(), 2);
+    assert!(coordinator.drain(REST).await.unwrap().in_time);
+    // Nothing hangs in an undo, though the room's own would have been.
+    assert_eq!(seen.log(), ["seat Graz act 0", "unroom Graz undo 1", "unseat Graz undo 0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_deadline_neither_cuts_off_nor_undoes_what_comes_after_the_pivot() {
+    let seen = Seen::default();
+    seen.confirm_fails.store(6, Ordering::Relaxed);
+    let trip = seen.trip().deadline(Duration::from_millis(1));
+    let coordinator = Coordinator::in_memory().define(&trip).start().await.unwrap();
+    coordinator.serve(&trip).oneshot(graz()).await.unwrap();
+    assert_eq!(seen.log().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn h15_two_sagas_that_want_the_same_for_themselves_follow_one_another() {
+    let at_work = Arc::new(AtomicU32::new(0));
+    let one_at_a_time = {
+        let at_work = Arc::clone(&at_work);
+        service_fn(move |to: String| {
+            let at_work = Arc::clone(&at_work);
+            async move {
+                assert_eq!(at_work.fetch_add(1, Ordering::SeqCst), 0, "{to}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                at_work.fetch_sub(1, Ordering::SeqCst);
+                Ok::<_, BoxError>(())
+            }
+        })
+    };
+    let trip = SagaDefinition::new("book-trip", 1)
+        .step("go", one_at_a_time, |trip: &Trip| trip.to.clone(), |_, ()| {})
+        .exclusive_by(|trip| Some(trip.to.clone()));
+    let coordinator = Coordinator::in_memory().define(&trip).start().await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let trips = (0..3).map(|_| coordinator.serve(&trip).oneshot(graz()));
+    for done in futures_util::future::join_all(trips).await {
+        done.unwrap();
+    }
+    assert_eq!(begun.elapsed().as_secs(), 3);
+
+    let trips = (0..12).map(|_| coordinator.serve(&trip).oneshot(graz()));
+    let done = futures_util::future::join_all(trips).await;
+    let refused = done.iter().filter(|done| matches!(done, Err(error) if error.kind() == &Kind::Exclusive)).count();
+    assert_eq!(refused, 2, "who waited for longer than ten seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_panics_failed_and_is_undone() {
+    let seen = Seen::default();
+    let broken = service_fn(async |()| -> Result<(), BoxError> { panic!("of the service") });
+    let trip = SagaDefinition::new("book-trip", 1)
+        .step("seat", seen.service("seat", 4), |trip: &Trip| trip.to.clone(), |trip, seat| trip.seat = Some(seat))
+        .undo(seen.service("unseat", ()))
+        .step("pay", broken, |_| (), |_, ()| {});
+    let coordinator = Coordinator::in_memory().define(&trip).start().await.unwrap();
+    let error = coordinator.serve(&trip).oneshot(graz()).await.unwrap_err();
+    assert!(matches!(error.kind(), Kind::Step { step, .. } if step.as_str() == "pay"), "{error:?}");
+    assert!(coordinator.drain(REST).await.unwrap().in_time);
+    assert_eq!(seen.log(), ["seat Graz act 0", "unseat Graz undo 0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_between_the_steps_goes_on_and_what_was_done_is_undone() {
+    let seen = Seen::default();
+    let trip = SagaDefinition::new("book-trip", 1)
+        .step("seat", seen.service("seat", 4), |trip: &Trip| trip.to.clone(), |_, _| panic!("of the merge"))
+        .undo(seen.service("unseat", ()));
+    let coordinator = Coordinator::in_memory().define(&trip).start().await.unwrap();
+    let served = tokio::spawn(coordinator.serve(&trip).oneshot(graz()));
+    assert!(served.await.unwrap_err().is_panic());
+    assert!(coordinator.drain(REST).await.unwrap().in_time);
+    assert_eq!(seen.log(), ["seat Graz act 0", "unseat Graz undo 0"]);
+}

@@ -1,12 +1,16 @@
 //! Sagas, in memory and under paused time unless the point needs more.
 
 mod admin;
+mod cancel;
 mod counting;
 mod course;
 mod definition;
+mod drain;
 mod grpc;
 mod idempotency;
 mod journal;
 mod layer;
+mod recovery;
 mod served;
+mod shaky;
 pub(crate) mod world;

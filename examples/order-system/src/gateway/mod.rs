@@ -1,6 +1,7 @@
 //! The gateway: the one address a customer knows. Has no database; speaks REST to the outside.
 
 mod api;
+mod cancel;
 mod place;
 mod section;
 mod view;

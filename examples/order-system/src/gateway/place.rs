@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::response::Response;
 use http_body_util::Full;
 use serde_json::Value;
@@ -14,9 +14,9 @@ use uuid::Uuid;
 use super::Gateway;
 use super::section::unanswered;
 use crate::call::{self, NoAnswer, Reason};
-use crate::web::{Problem, problem::answer};
+use crate::web::Problem;
 
-const KEY: &str = "idempotency-key";
+pub(super) const KEY: &str = "idempotency-key";
 
 pub(super) async fn place(
     State(gateway): State<Arc<Gateway>>,
@@ -34,29 +34,34 @@ pub(super) async fn place(
     }
     request.headers_mut().insert(KEY, key(&headers)?);
 
-    let mut placed = match call::http(&gateway.placing, request).await {
+    let mut placed = ours(&gateway, request).await?;
+    let location = (placed.status() == StatusCode::CREATED).then(|| location(placed.body())).flatten();
+    if let Some(location) = location {
+        placed.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(placed.map(Body::from))
+}
+
+/// What orders answers, with nothing but what is meant for a customer.
+pub(super) async fn ours(
+    gateway: &Gateway,
+    request: Request<Full<Bytes>>,
+) -> Result<axum::http::Response<String>, Problem> {
+    let (head, body) = match call::http(&gateway.placing, request).await {
         // Orders says what it means in JSON; anything else isn't meant for a customer.
-        Ok(placed) if is_ours(&placed) => placed,
-        Ok(placed) => return Err(unanswered("order", &call::broken(placed.status()))),
+        Ok(answer) if is_ours(&answer) => answer.into_parts(),
+        Ok(answer) => return Err(unanswered("order", &call::broken(answer.status()))),
         Err(no_answer) => return Err(unanswered("order", &no_answer)),
     };
-    let text = String::from_utf8(std::mem::take(placed.body_mut()).into())
-        .map_err(|_| unanswered("order", &NoAnswer::maybe_done(Reason::Failed)))?;
-    let location = (placed.status() == StatusCode::CREATED).then(|| location(&text)).flatten();
-    let mut response = answer(placed.status(), text);
-    for (name, value) in [
-        (header::LOCATION, location),
-        (header::RETRY_AFTER, placed.headers().get(header::RETRY_AFTER).cloned()),
-        (
-            header::HeaderName::from_static("idempotency-replayed"),
-            placed.headers().get("idempotency-replayed").cloned(),
-        ),
-    ] {
-        if let Some(value) = value {
-            response.headers_mut().insert(name, value);
+    let text = String::from_utf8(body.into()).map_err(|_| unanswered("order", &NoAnswer::because(Reason::Failed)))?;
+    let mut answer = axum::http::Response::new(text);
+    *answer.status_mut() = head.status;
+    for name in [header::CONTENT_TYPE, header::RETRY_AFTER, HeaderName::from_static("idempotency-replayed")] {
+        if let Some(value) = head.headers.get(&name) {
+            answer.headers_mut().insert(name, value.clone());
         }
     }
-    Ok(response)
+    Ok(answer)
 }
 
 /// The customer's key, or one of our own: with it the gateway may ask again when an answer is lost,

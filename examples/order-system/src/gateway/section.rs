@@ -35,12 +35,11 @@ pub(super) async fn reservation(gateway: &Gateway, id: &str) -> Section {
 }
 
 async fn read(client: &HttpClient, uri: String) -> Section {
-    let request =
-        Request::get(uri).body(Full::new(Bytes::new())).map_err(|_| NoAnswer::not_sent(Reason::Failed, None))?;
+    let request = Request::get(uri).body(Full::new(Bytes::new())).map_err(|_| NoAnswer::because(Reason::Failed))?;
     let answer = call::http(client, request).await?;
     match answer.status() {
         StatusCode::OK => {
-            serde_json::from_slice(answer.body()).map(Some).map_err(|_| NoAnswer::maybe_done(Reason::Failed))
+            serde_json::from_slice(answer.body()).map(Some).map_err(|_| NoAnswer::because(Reason::Failed))
         }
         StatusCode::NOT_FOUND => Ok(None),
         status => Err(call::broken(status)),
@@ -52,6 +51,7 @@ fn shown(reservation: wire::Reservation) -> Value {
         wire::State::Held => "held",
         wire::State::Committed => "committed",
         wire::State::Released => "released",
+        wire::State::Returned => "returned",
         wire::State::Unspecified => "unknown",
     };
     let lines: Vec<_> =

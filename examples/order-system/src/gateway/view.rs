@@ -43,13 +43,7 @@ pub(super) async fn view(
     State(gateway): State<Arc<Gateway>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let id = match id {
-        Ok(Path(id)) if is_id(&id) => id,
-        _ => {
-            let detail = "An order's id has 1 to 64 letters, digits and dashes.";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid-id", detail).field("id"));
-        }
-    };
+    let id = checked(id)?;
     let (order, payment, reservation) = tokio::join!(
         section::order(&gateway, &id),
         optional(section::payment(&gateway, &id)),
@@ -68,8 +62,19 @@ pub(super) async fn view(
     Ok(respond(&View { order, payment, reservation, partial }))
 }
 
+/// What can be an order's id.
+pub(super) fn checked(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    match id {
+        Ok(Path(id)) if is_id(&id) => Ok(id),
+        _ => {
+            let detail = "An order's id has 1 to 64 letters, digits and dashes.";
+            Err(Problem::new(StatusCode::BAD_REQUEST, "invalid-id", detail).field("id"))
+        }
+    }
+}
+
 async fn optional(section: impl Future<Output = Section>) -> Section {
-    timeout(OPTIONAL_WITHIN, section).await.unwrap_or(Err(NoAnswer::maybe_done(Reason::TimedOut)))
+    timeout(OPTIONAL_WITHIN, section).await.unwrap_or(Err(NoAnswer::because(Reason::TimedOut)))
 }
 
 fn or_named(name: &'static str, section: Section, partial: &mut Vec<Missing>) -> Option<Value> {

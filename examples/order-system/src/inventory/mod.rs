@@ -1,10 +1,12 @@
 //! Inventory: stock, and what is held of it. Speaks gRPC.
 
 mod service;
+mod shelf;
 mod store;
 
 use std::path::PathBuf;
 
+use buttress::BarrierLayer;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 
@@ -33,6 +35,7 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     Ok(Running::start("inventory", address, watch, |stopped| async move {
         let served = tonic::transport::Server::builder()
             .layer(guard)
+            .layer(BarrierLayer::grpc(store.pool().clone()))
             .add_service(service)
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped.wait())
             .await;

@@ -4,10 +4,10 @@ CREATE TABLE IF NOT EXISTS product (
     on_hand INTEGER NOT NULL CHECK (on_hand >= 0)
 ) STRICT;
 
--- 'released' without lines is a tombstone: released before it was ever held.
+-- 'committed' is sold, 'returned' is sold and taken back.
 CREATE TABLE IF NOT EXISTS reservation (
     order_id TEXT PRIMARY KEY,
-    state    TEXT NOT NULL CHECK (state IN ('held', 'committed', 'released'))
+    state    TEXT NOT NULL CHECK (state IN ('held', 'committed', 'released', 'returned'))
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS reservation_line (

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use buttress::barrier::Barrier;
+use sqlx::Sqlite;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
-use super::store::{Refusal, Reservation, State, Store};
+use super::store::{self, Refusal, Reservation, Reserved, State, Store};
 use crate::web::is_id;
 use crate::wire::inventory as wire;
 use crate::wire::inventory::inventory_server::Inventory;
@@ -27,21 +29,33 @@ impl InventoryService {
 #[tonic::async_trait]
 impl Inventory for InventoryService {
     async fn reserve(&self, request: Request<wire::ReserveRequest>) -> Result<Response<wire::Reservation>, Status> {
+        let barrier = barrier(&request)?;
         let wire::ReserveRequest { order_id, lines } = request.into_inner();
         let order = checked(order_id)?;
-        let reservation = self.store.reserve(&order, checked_lines(lines)?).await?;
-        Ok(answer(order, reservation))
-    }
-
-    async fn commit(&self, request: Request<wire::CommitRequest>) -> Result<Response<wire::Reservation>, Status> {
-        let order = checked(request.into_inner().order_id)?;
-        let reservation = self.store.commit(&order).await?;
-        Ok(answer(order, reservation))
+        match store::reserve(&barrier, &order, checked_lines(lines)?).await? {
+            Reserved::Held(reservation) => Ok(answer(order, reservation)),
+            Reserved::Refused(refusal) => Err(refusal.into()),
+        }
     }
 
     async fn release(&self, request: Request<wire::ReleaseRequest>) -> Result<Response<wire::Reservation>, Status> {
+        let barrier = barrier(&request)?;
         let order = checked(request.into_inner().order_id)?;
-        let reservation = self.store.release(&order).await?;
+        let lines = store::release(&barrier, &order).await?;
+        Ok(answer(order, Reservation { state: State::Released, lines }))
+    }
+
+    async fn commit(&self, request: Request<wire::CommitRequest>) -> Result<Response<wire::Reservation>, Status> {
+        let barrier = barrier(&request)?;
+        let order = checked(request.into_inner().order_id)?;
+        let reservation = store::commit(&barrier, &order).await?;
+        Ok(answer(order, reservation))
+    }
+
+    async fn restock(&self, request: Request<wire::RestockRequest>) -> Result<Response<wire::Reservation>, Status> {
+        let barrier = barrier(&request)?;
+        let order = checked(request.into_inner().order_id)?;
+        let reservation = store::restock(&barrier, &order).await?;
         Ok(answer(order, reservation))
     }
 
@@ -50,9 +64,17 @@ impl Inventory for InventoryService {
         request: Request<wire::GetReservationRequest>,
     ) -> Result<Response<wire::Reservation>, Status> {
         let order = checked(request.into_inner().order_id)?;
-        let reservation = self.store.find(&order).await?.ok_or(Refusal::NothingHeld)?;
+        let found = self.store.find(&order).await.map_err(|error| {
+            tracing::error!(%error, "inventory's database failed");
+            Status::internal("inventory failed")
+        })?;
+        let reservation = found.ok_or_else(|| Status::not_found("nothing was ever held for this order"))?;
         Ok(answer(order, reservation))
     }
+}
+
+fn barrier<T>(request: &Request<T>) -> Result<Barrier<Sqlite>, Status> {
+    Ok(Barrier::of(request.extensions())?)
 }
 
 fn checked(order: String) -> Result<String, Status> {
@@ -85,6 +107,7 @@ fn answer(order_id: String, reservation: Reservation) -> Response<wire::Reservat
         State::Held => wire::State::Held,
         State::Committed => wire::State::Committed,
         State::Released => wire::State::Released,
+        State::Returned => wire::State::Returned,
     };
     let lines = reservation.lines.into_iter().map(|(sku, quantity)| wire::Line { sku, quantity }).collect();
     Response::new(wire::Reservation { order_id, state: state.into(), lines })
@@ -97,14 +120,7 @@ impl From<Refusal> for Status {
             Refusal::TooLittle { sku, available } => {
                 about(Code::FailedPrecondition, "too little stock", &sku, Some(available))
             }
-            Refusal::OtherLines => Status::already_exists("the order has a reservation of other lines"),
-            Refusal::Released => Status::aborted("the order was released"),
-            Refusal::Committed => Status::failed_precondition("the goods are sold"),
-            Refusal::NothingHeld => Status::not_found("nothing is held for this order"),
-            Refusal::Database(error) => {
-                tracing::error!(%error, "inventory's database failed");
-                Status::internal("inventory failed")
-            }
+            Refusal::Taken => Status::already_exists("the order has a reservation by another step"),
         }
     }
 }

@@ -1,29 +1,43 @@
-//! Inventory's database: every public method is one transaction.
+//! Inventory's database: what each step of a saga does to it, once.
 
 use std::path::Path;
 
-use serde::Deserialize;
-use sqlx::{SqliteConnection, SqlitePool};
+use buttress::barrier::{Barrier, Stop};
+use serde::{Deserialize, Serialize};
+use sqlx::{Sqlite, SqlitePool};
+use tonic::Status;
 
+use super::shelf;
 use crate::running::StartError;
 use crate::{db, seed};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum State {
     Held,
+    /// Sold.
     Committed,
     Released,
+    /// Sold, and taken back.
+    Returned,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reservation {
     pub(super) state: State,
     /// Sorted by product.
     pub(super) lines: Vec<(String, i64)>,
 }
 
-/// Why inventory won't do what it was asked.
-#[derive(Debug)]
+/// What came of the wish to reserve. A refusal is an answer like the other: it is kept with the step, in all its detail, and
+/// a repeated call hears it again though the goods may have come in by then.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reserved {
+    Held(Reservation),
+    Refused(Refusal),
+}
+
+/// Why nothing is reserved.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Refusal {
     UnknownProduct {
         sku: String,
@@ -32,18 +46,8 @@ pub(super) enum Refusal {
         sku: String,
         available: i64,
     },
-    /// The order has another reservation.
-    OtherLines,
-    Released,
-    Committed,
-    NothingHeld,
-    Database(sqlx::Error),
-}
-
-impl From<sqlx::Error> for Refusal {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
-    }
+    /// The order has a reservation by another step.
+    Taken,
 }
 
 #[derive(Deserialize)]
@@ -74,131 +78,82 @@ impl Store {
         Ok(Self { pool })
     }
 
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
     pub(super) async fn close(&self) {
         self.pool.close().await;
     }
 
-    /// All lines or none. `lines` are sorted and name a product once.
-    pub(super) async fn reserve(&self, order: &str, lines: Vec<(String, i64)>) -> Result<Reservation, Refusal> {
-        let mut tx = self.pool.begin_with(db::WRITE).await?;
-        if let Some(earlier) = find(&mut tx, order).await? {
-            return match earlier.state {
-                State::Released => Err(Refusal::Released),
-                _ if earlier.lines != lines => Err(Refusal::OtherLines),
-                _ => Ok(earlier),
-            };
+    pub(super) async fn find(&self, order: &str) -> sqlx::Result<Option<Reservation>> {
+        shelf::find(&mut *self.pool.acquire().await?, order).await
+    }
+}
+
+/// All lines or none. `lines` are sorted and name a product once.
+pub(super) async fn reserve(
+    barrier: &Barrier<Sqlite>,
+    order: &str,
+    lines: Vec<(String, i64)>,
+) -> Result<Reserved, Stop> {
+    let reserve = barrier.act(async |mut tx| {
+        if shelf::find(&mut tx, order).await?.is_some() {
+            return Ok(Reserved::Refused(Refusal::Taken));
         }
-        insert(&mut tx, order, "held").await?;
+        // All are looked at before one is taken, for an answer is committed with whatever was done for it.
         for (sku, quantity) in &lines {
-            take(&mut tx, sku, *quantity).await?;
-            sqlx::query("INSERT INTO reservation_line (order_id, sku, quantity) VALUES (?, ?, ?)")
-                .bind(order)
-                .bind(sku)
-                .bind(quantity)
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit().await?;
-        Ok(Reservation { state: State::Held, lines })
-    }
-
-    pub(super) async fn commit(&self, order: &str) -> Result<Reservation, Refusal> {
-        let mut tx = self.pool.begin_with(db::WRITE).await?;
-        let mut reservation = find(&mut tx, order).await?.ok_or(Refusal::NothingHeld)?;
-        match reservation.state {
-            State::Released => return Err(Refusal::Released),
-            State::Committed => return Ok(reservation),
-            State::Held => set_state(&mut tx, order, "committed").await?,
-        }
-        tx.commit().await?;
-        reservation.state = State::Committed;
-        Ok(reservation)
-    }
-
-    pub(super) async fn release(&self, order: &str) -> Result<Reservation, Refusal> {
-        let mut tx = self.pool.begin_with(db::WRITE).await?;
-        let lines = match find(&mut tx, order).await? {
-            Some(Reservation { state: State::Committed, .. }) => return Err(Refusal::Committed),
-            Some(earlier) if earlier.state == State::Released => return Ok(earlier),
-            Some(held) => {
-                for (sku, quantity) in &held.lines {
-                    sqlx::query("UPDATE product SET on_hand = on_hand + ? WHERE sku = ?")
-                        .bind(quantity)
-                        .bind(sku)
-                        .execute(&mut *tx)
-                        .await?;
-                }
-                set_state(&mut tx, order, "released").await?;
-                held.lines
+            if let Some(refusal) = shelf::missing(&mut tx, sku, *quantity).await? {
+                return Ok(Reserved::Refused(refusal));
             }
-            None => {
-                insert(&mut tx, order, "released").await?;
-                Vec::new()
+        }
+        shelf::hold(&mut tx, order, &lines).await?;
+        Ok(Reserved::Held(Reservation { state: State::Held, lines }))
+    });
+    reserve.await
+}
+
+/// Undoes [`reserve`], by what that answered: if it never happened, there is nothing to put back.
+pub(super) async fn release(barrier: &Barrier<Sqlite>, order: &str) -> Result<Vec<(String, i64)>, Stop> {
+    let release = barrier.undo(async |mut tx, did: Reserved| {
+        let Reserved::Held(held) = did else { return Ok(Vec::new()) };
+        match shelf::find(&mut tx, order).await? {
+            Some(found) if found.state == State::Held => {
+                shelf::put_back(&mut tx, &held.lines).await?;
+                shelf::set_state(&mut tx, order, "released").await?;
+                Ok(held.lines)
             }
-        };
-        tx.commit().await?;
-        Ok(Reservation { state: State::Released, lines })
-    }
-
-    pub(super) async fn find(&self, order: &str) -> Result<Option<Reservation>, Refusal> {
-        let mut connection = self.pool.acquire().await?;
-        Ok(find(&mut connection, order).await?)
-    }
+            Some(_) => Err(Status::failed_precondition("the goods are sold").into()),
+            None => Err(Status::failed_precondition("these goods are held for another order").into()),
+        }
+    });
+    release.await
 }
 
-async fn find(connection: &mut SqliteConnection, order: &str) -> sqlx::Result<Option<Reservation>> {
-    let state: Option<(String,)> = sqlx::query_as("SELECT state FROM reservation WHERE order_id = ?")
-        .bind(order)
-        .fetch_optional(&mut *connection)
-        .await?;
-    let Some((state,)) = state else {
-        return Ok(None);
-    };
-    let state = match state.as_str() {
-        "held" => State::Held,
-        "committed" => State::Committed,
-        // The schema allows no fourth.
-        _ => State::Released,
-    };
-    let lines = sqlx::query_as("SELECT sku, quantity FROM reservation_line WHERE order_id = ? ORDER BY sku")
-        .bind(order)
-        .fetch_all(connection)
-        .await?;
-    Ok(Some(Reservation { state, lines }))
+/// The goods are sold.
+pub(super) async fn commit(barrier: &Barrier<Sqlite>, order: &str) -> Result<Reservation, Stop> {
+    let commit = barrier.act(async |mut tx| {
+        let mut found = shelf::held_once(&mut tx, order).await?;
+        // Sold, and back before the news of the sale came: that changes nothing any more.
+        if found.state == State::Held {
+            shelf::set_state(&mut tx, order, "committed").await?;
+            found.state = State::Committed;
+        }
+        Ok(found)
+    });
+    commit.await
 }
 
-async fn insert(connection: &mut SqliteConnection, order: &str, state: &str) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO reservation (order_id, state) VALUES (?, ?)")
-        .bind(order)
-        .bind(state)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn set_state(connection: &mut SqliteConnection, order: &str, state: &str) -> sqlx::Result<()> {
-    sqlx::query("UPDATE reservation SET state = ? WHERE order_id = ?")
-        .bind(state)
-        .bind(order)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn take(connection: &mut SqliteConnection, sku: &str, quantity: i64) -> Result<(), Refusal> {
-    let taken = sqlx::query("UPDATE product SET on_hand = on_hand - ?1 WHERE sku = ?2 AND on_hand >= ?1")
-        .bind(quantity)
-        .bind(sku)
-        .execute(&mut *connection)
-        .await?;
-    if taken.rows_affected() == 1 {
-        return Ok(());
-    }
-    let on_hand: Option<(i64,)> =
-        sqlx::query_as("SELECT on_hand FROM product WHERE sku = ?").bind(sku).fetch_optional(connection).await?;
-    let sku = sku.to_owned();
-    Err(match on_hand {
-        Some((available,)) => Refusal::TooLittle { sku, available },
-        None => Refusal::UnknownProduct { sku },
-    })
+/// Goods that were sold come back.
+pub(super) async fn restock(barrier: &Barrier<Sqlite>, order: &str) -> Result<Reservation, Stop> {
+    let restock = barrier.act(async |mut tx| {
+        let mut found = shelf::held_once(&mut tx, order).await?;
+        if found.state != State::Returned {
+            shelf::put_back(&mut tx, &found.lines).await?;
+            shelf::set_state(&mut tx, order, "returned").await?;
+            found.state = State::Returned;
+        }
+        Ok(found)
+    });
+    restock.await
 }

@@ -11,15 +11,15 @@ use crate::web::Problem;
 const MOST_LINES: usize = 50;
 const MOST_OF_A_PRODUCT: i64 = 1_000;
 
-/// The request's body. Serialised again it is the fingerprint of an idempotency key.
-#[derive(Debug, Deserialize, Serialize)]
+/// The request's body.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Basket {
     customer: String,
     lines: Vec<BasketLine>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BasketLine {
     sku: String,
@@ -78,10 +78,6 @@ impl Basket {
             });
         }
         Ok(Priced { customer: customer.id.clone(), card: customer.card.clone(), lines, total_cents })
-    }
-
-    pub(super) fn fingerprint(&self) -> Result<String, Problem> {
-        serde_json::to_string(self).map_err(|error| Problem::internal(&error))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Inventory as orders sees it: three calls, and what became of each.
+//! Inventory as orders sees it: four calls, and what became of each.
 
 use tonic::{Code, Status};
 
@@ -28,25 +28,28 @@ impl Inventory {
         }
     }
 
-    pub(super) async fn commit(&self, order: &str) -> Result<(), Status> {
-        let request = wire::CommitRequest { order_id: order.to_owned() };
-        self.client.clone().commit(request).await.map(drop)
+    /// Undoes [`reserve`](Self::reserve).
+    pub(super) async fn release(&self, order_id: String) -> Result<(), Status> {
+        self.client.clone().release(wire::ReleaseRequest { order_id }).await.map(drop)
     }
 
-    pub(super) async fn release(&self, order: &str) -> Result<(), Status> {
-        let request = wire::ReleaseRequest { order_id: order.to_owned() };
-        self.client.clone().release(request).await.map(drop)
+    pub(super) async fn commit(&self, order_id: String) -> Result<(), Status> {
+        self.client.clone().commit(wire::CommitRequest { order_id }).await.map(drop)
+    }
+
+    pub(super) async fn restock(&self, order_id: String) -> Result<(), Status> {
+        self.client.clone().restock(wire::RestockRequest { order_id }).await.map(drop)
     }
 }
 
 fn not_reserved(status: &Status) -> Failure {
     let named = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
-    let sku = named("sku").unwrap_or_default().to_owned();
-    match status.code() {
-        Code::NotFound => Failure::UnknownProduct { sku },
-        Code::FailedPrecondition => {
+    // Only what is about a product is the customer's business.
+    match (status.code(), named("sku")) {
+        (Code::NotFound, Some(sku)) => Failure::UnknownProduct { sku: sku.to_owned() },
+        (Code::FailedPrecondition, Some(sku)) => {
             let available = named("available").and_then(|text| text.parse().ok()).unwrap_or(0);
-            Failure::TooLittleStock { sku, available }
+            Failure::TooLittleStock { sku: sku.to_owned(), available }
         }
         _ => Failure::InventoryDown(call::grpc(status)),
     }

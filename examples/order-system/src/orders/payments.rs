@@ -1,4 +1,4 @@
-//! Payments as orders sees it: two calls, and what became of each.
+//! Payments as orders sees it: three calls, and what became of each.
 
 use std::net::SocketAddr;
 
@@ -35,45 +35,45 @@ impl Payments {
     pub(super) async fn charge(&self, order: &str, card: &str, cents: i64) -> Result<(), Failure> {
         let charge = NewCharge { order_id: order, card, amount_cents: cents };
         let answer = match serde_json::to_vec(&charge) {
-            Ok(body) => {
-                let request = Request::post(format!("{}/v1/charges", self.base));
-                send(&self.charges, request, order, body.into()).await
-            }
-            Err(_) => Err(NoAnswer::not_sent(Reason::Failed, None)),
+            Ok(body) => send(&self.charges, Request::post(format!("{}/v1/charges", self.base)), body.into()).await,
+            Err(_) => Err(NoAnswer::because(Reason::Failed)),
         };
         match answer {
             Ok(answer) => match answer.status() {
                 status if status.is_success() => Ok(()),
                 StatusCode::PAYMENT_REQUIRED => Err(Failure::Declined),
-                // Any other refusal is our own mistake, not the customer's; it was certainly not charged.
-                status if status.is_client_error() && !may_have_acted(status) => {
-                    tracing::error!(%status, order, "payments refused a charge of ours");
-                    Err(Failure::PaymentsDown(NoAnswer::not_sent(Reason::Failed, None)))
+                status => {
+                    if status.is_client_error() {
+                        // Our own mistake, and not the customer's.
+                        tracing::error!(%status, order, "payments refused a charge of ours");
+                    }
+                    Err(Failure::PaymentsDown(call::broken(status)))
                 }
-                status => Err(Failure::PaymentsDown(call::broken(status))),
             },
             Err(no_answer) => Err(Failure::PaymentsDown(no_answer)),
         }
     }
 
-    /// Gives the money back if any was taken; a charge that is still under way will be refused.
-    pub(super) async fn refund(&self, order: &str) -> Result<(), NoAnswer> {
-        let request = Request::delete(format!("{}/v1/charges/{order}", self.base));
-        let answer = send(&self.refunds, request, order, Bytes::new()).await?;
+    /// Undoes [`charge`](Self::charge).
+    pub(super) async fn give_back(&self, order: String) -> Result<(), NoAnswer> {
+        self.refunding(Request::delete(format!("{}/v1/charges/{order}", self.base))).await
+    }
+
+    /// Gives back what was rightly charged.
+    pub(super) async fn refund(&self, order: String) -> Result<(), NoAnswer> {
+        self.refunding(Request::post(format!("{}/v1/charges/{order}/refund", self.base))).await
+    }
+
+    async fn refunding(&self, request: Builder) -> Result<(), NoAnswer> {
+        let answer = send(&self.refunds, request, Bytes::new()).await?;
         if answer.status().is_success() { Ok(()) } else { Err(call::broken(answer.status())) }
     }
 }
 
-async fn send(client: &HttpClient, request: Builder, order: &str, body: Bytes) -> Result<Response<Bytes>, NoAnswer> {
+async fn send(client: &HttpClient, request: Builder, body: Bytes) -> Result<Response<Bytes>, NoAnswer> {
     let request = request
         .header(header::CONTENT_TYPE, "application/json")
-        // Payments answers the order's second charge like its first, so it may be sent again.
-        .header("idempotency-key", order)
         .body(Full::new(body))
-        .map_err(|_| NoAnswer::not_sent(Reason::Failed, None))?;
+        .map_err(|_| NoAnswer::because(Reason::Failed))?;
     call::http(client, request).await
-}
-
-fn may_have_acted(status: StatusCode) -> bool {
-    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }

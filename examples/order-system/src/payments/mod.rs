@@ -7,6 +7,7 @@ mod store;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use buttress::BarrierLayer;
 use tokio::net::TcpListener;
 
 pub use faults::{Faults, InvalidShare};
@@ -31,7 +32,8 @@ pub struct Settings {
 pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running, StartError> {
     let store = store::Store::open(&settings.database).await?;
     let mut watch = Watch::default();
-    let routes = api::router(Arc::new(api::Payments { store: store.clone(), faults: settings.faults }));
+    let routes = api::router(Arc::new(api::Payments { store: store.clone(), faults: settings.faults }))
+        .layer(BarrierLayer::http(store.pool().clone()));
     let app = stack::inbound("payments", routes, &mut watch);
     let address = listener.local_addr()?;
     Ok(Running::start("payments", address, watch, |stopped| async move {

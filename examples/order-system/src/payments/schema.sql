@@ -3,11 +3,11 @@ CREATE TABLE IF NOT EXISTS card (
     limit_cents INTEGER NOT NULL CHECK (limit_cents >= 0)
 ) STRICT;
 
--- One row an order. 'void' is a tombstone: refunded before it was ever charged.
+-- One row an order.
 CREATE TABLE IF NOT EXISTS charge (
     order_id     TEXT PRIMARY KEY,
     amount_cents INTEGER NOT NULL CHECK (amount_cents >= 0),
-    state        TEXT NOT NULL CHECK (state IN ('charged', 'declined', 'refunded', 'void'))
+    state        TEXT NOT NULL CHECK (state IN ('charged', 'declined', 'refunded'))
 ) STRICT;
 
 -- What happened, in order. Nothing is unique here on purpose: the journal must be able to show a

@@ -1,47 +1,42 @@
-//! Payments' database: every public method is one transaction.
+//! Payments' database: what each step of a saga does to it, once.
 
 use std::path::Path;
 
+use axum::http::StatusCode;
+use buttress::barrier::{Barrier, Stop};
 use serde::{Deserialize, Serialize};
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use crate::running::StartError;
 use crate::{db, seed};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
     Charged,
     Declined,
     Refunded,
-    /// Refunded before it was ever charged.
-    Void,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Charge {
     pub(super) order_id: String,
     pub(super) amount_cents: i64,
     pub(super) state: State,
 }
 
-/// Why payments won't charge.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    UnknownCard,
+/// What came of the wish to charge. What is declined is an answer too: it is noted, and a repeated call hears it again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Charged {
+    Booked(Charge),
     Declined,
-    /// The order was charged another amount.
-    OtherAmount,
-    /// The order was refunded; a late charge must not take money again.
-    Refunded,
-    Database(sqlx::Error),
+    UnknownCard,
+    /// The order was charged by another step.
+    Before,
 }
 
-impl From<sqlx::Error> for Refusal {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
-    }
-}
+/// What an undo gave back, if there was anything.
+pub(super) type GivenBack = Option<Charge>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,57 +70,71 @@ impl Store {
         self.pool.close().await;
     }
 
-    /// Charges once, however often it is asked. With `decline` the bank says no whatever the card.
-    pub(super) async fn charge(&self, order: &str, card: &str, cents: i64, decline: bool) -> Result<Charge, Refusal> {
-        let mut tx = self.pool.begin_with(db::WRITE).await?;
-        if let Some(earlier) = find(&mut tx, order).await? {
-            return match earlier.state {
-                State::Refunded | State::Void => Err(Refusal::Refunded),
-                _ if earlier.amount_cents != cents => Err(Refusal::OtherAmount),
-                State::Declined => Err(Refusal::Declined),
-                State::Charged => Ok(earlier),
-            };
-        }
-        let limit: Option<(i64,)> =
-            sqlx::query_as("SELECT limit_cents FROM card WHERE token = ?").bind(card).fetch_optional(&mut *tx).await?;
-        let (limit,) = limit.ok_or(Refusal::UnknownCard)?;
-        if decline || cents > limit {
-            insert(&mut tx, order, cents, "declined").await?;
-            tx.commit().await?;
-            return Err(Refusal::Declined);
-        }
-        insert(&mut tx, order, cents, "charged").await?;
-        book(&mut tx, order, "charge", cents).await?;
-        tx.commit().await?;
-        Ok(Charge { order_id: order.to_owned(), amount_cents: cents, state: State::Charged })
-    }
-
-    /// Gives the money back, if any was taken, and sees to it that none will be.
-    pub(super) async fn refund(&self, order: &str) -> sqlx::Result<Charge> {
-        let mut tx = self.pool.begin_with(db::WRITE).await?;
-        let charge = match find(&mut tx, order).await? {
-            Some(mut charge) if charge.state == State::Charged => {
-                sqlx::query("UPDATE charge SET state = 'refunded' WHERE order_id = ?")
-                    .bind(order)
-                    .execute(&mut *tx)
-                    .await?;
-                book(&mut tx, order, "refund", charge.amount_cents).await?;
-                charge.state = State::Refunded;
-                charge
-            }
-            Some(settled) => settled,
-            None => {
-                insert(&mut tx, order, 0, "void").await?;
-                Charge { order_id: order.to_owned(), amount_cents: 0, state: State::Void }
-            }
-        };
-        tx.commit().await?;
-        Ok(charge)
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
     }
 
     pub(super) async fn find(&self, order: &str) -> sqlx::Result<Option<Charge>> {
         let mut connection = self.pool.acquire().await?;
         find(&mut connection, order).await
+    }
+}
+
+/// Charges the card. With `decline` the bank says no whatever the card.
+pub(super) async fn charge(
+    barrier: &Barrier<Sqlite>,
+    order: &str,
+    card: &str,
+    cents: i64,
+    decline: bool,
+) -> Result<Charged, Stop> {
+    let charge = barrier.act(async |mut tx| {
+        if find(&mut tx, order).await?.is_some() {
+            return Ok(Charged::Before);
+        }
+        let limit: Option<(i64,)> =
+            sqlx::query_as("SELECT limit_cents FROM card WHERE token = ?").bind(card).fetch_optional(&mut *tx).await?;
+        let Some((limit,)) = limit else { return Ok(Charged::UnknownCard) };
+        if decline || cents > limit {
+            insert(&mut tx, order, cents, "declined").await?;
+            return Ok(Charged::Declined);
+        }
+        insert(&mut tx, order, cents, "charged").await?;
+        book(&mut tx, order, "charge", cents).await?;
+        Ok(Charged::Booked(Charge { order_id: order.to_owned(), amount_cents: cents, state: State::Charged }))
+    });
+    charge.await
+}
+
+/// Undoes [`charge`], by what that answered: if nothing was taken, there is nothing to give back.
+pub(super) async fn give_back(barrier: &Barrier<Sqlite>, order: &str) -> Result<GivenBack, Stop> {
+    let give_back = barrier.undo(async |mut tx, did: Charged| match did {
+        Charged::Booked(charge) if charge.order_id != order => {
+            Err(Stop::refuse(StatusCode::UNPROCESSABLE_ENTITY, "This step charged another order."))
+        }
+        Charged::Booked(_) => refunded(&mut tx, order).await.map(Some),
+        Charged::Declined | Charged::UnknownCard | Charged::Before => Ok(None),
+    });
+    give_back.await
+}
+
+/// Refunds a charge that had its reason at the time: a step like another, and not the undo of one.
+pub(super) async fn refund(barrier: &Barrier<Sqlite>, order: &str) -> Result<Charge, Stop> {
+    barrier.act(async |mut tx| refunded(&mut tx, order).await).await
+}
+
+/// Gives the money back, if it is there.
+async fn refunded(connection: &mut SqliteConnection, order: &str) -> Result<Charge, Stop> {
+    let changed = sqlx::query("UPDATE charge SET state = 'refunded' WHERE order_id = ? AND state = 'charged'")
+        .bind(order)
+        .execute(&mut *connection)
+        .await?;
+    match find(connection, order).await? {
+        Some(charge) if changed.rows_affected() == 1 => {
+            book(connection, order, "refund", charge.amount_cents).await?;
+            Ok(charge)
+        }
+        _ => Err(Stop::refuse(StatusCode::UNPROCESSABLE_ENTITY, "There is no charge of this order to give back.")),
     }
 }
 
@@ -140,9 +149,8 @@ async fn find(connection: &mut SqliteConnection, order: &str) -> sqlx::Result<Op
         state: match state.as_str() {
             "charged" => State::Charged,
             "declined" => State::Declined,
-            "refunded" => State::Refunded,
-            // The schema allows no fifth.
-            _ => State::Void,
+            // The schema allows no fourth.
+            _ => State::Refunded,
         },
     }))
 }

@@ -10,7 +10,7 @@ pub(crate) use json::Json;
 pub(crate) use problem::Problem;
 
 /// No request of ours comes near this size.
-const LARGEST_BODY: usize = 64 * 1024;
+pub(crate) const LARGEST_BODY: usize = 64 * 1024;
 
 /// What every router of ours has: a limit on bodies, and problems where axum would answer with nothing.
 pub(crate) fn finish<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {

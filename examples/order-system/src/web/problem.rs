@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use buttress::barrier::Stop;
 use serde_json::{Map, Value, json};
 
 /// An answer that says what is wrong and, where one field is to blame, which.
@@ -46,10 +47,6 @@ impl Problem {
         self
     }
 
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
-    }
-
     pub(crate) fn body(&self) -> Value {
         let mut body = self.more.clone();
         body.insert("type".into(), json!(format!("/problems/{}", self.kind)));
@@ -75,6 +72,24 @@ impl IntoResponse for Problem {
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         Self::internal(&error)
+    }
+}
+
+/// A step that isn't done, or not undone. The status tells a coordinator what to make of it.
+impl From<Stop> for Problem {
+    fn from(stop: Stop) -> Self {
+        let (kind, detail) = match &stop {
+            Stop::Refused(refusal) => ("refused", refusal.title().to_owned()),
+            Stop::Undone => ("undone", "This step was undone before it came; it can't happen any more.".to_owned()),
+            Stop::Fenced => ("fenced", "The saga has changed hands.".to_owned()),
+            Stop::NoStep | Stop::Unreadable(_) | Stop::WrongOp { .. } => ("not-a-step", format!("{stop}.")),
+            Stop::Database(error) if stop.http_status().is_server_error() => {
+                tracing::warn!(%error, "a step was rolled back");
+                ("unavailable", "The database is busy or lost.".to_owned())
+            }
+            _ => return Self::internal(&stop),
+        };
+        Self::new(stop.http_status(), kind, detail)
     }
 }
 

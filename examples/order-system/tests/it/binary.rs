@@ -31,7 +31,8 @@ async fn the_demo_is_bounded_and_judges_itself() {
         assert!(text.contains(policy), "{text}");
     }
     let verdict = text.lines().find(|line| line.starts_with("VERDICT 50 orders: ")).expect(&text);
-    assert!(verdict.ends_with("0 stuck, 0 double charges; stock and money balance"), "{text}");
+    assert!(verdict.contains(", 0 cancelled, 0 stuck, 0 double charges; 50 sagas: "), "{text}");
+    assert!(verdict.ends_with(" undone, 0 parked, 0 unfinished; stock and money balance"), "{text}");
     let databases = text.lines().find_map(|line| line.strip_prefix("databases  ")).unwrap();
     assert!(!std::path::Path::new(databases).exists());
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod binary;
+mod cancel;
 mod flow;
 mod idempotency;
 mod inventory;

@@ -1,9 +1,10 @@
 use axum::http::Method;
+use buttress::step::Op::{Act, Undo};
 use order_system::payments::{self, Faults};
 use order_system::{DataDir, Running};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Customer, is_problem, listener};
+use crate::support::{Answer, ByHand, Customer, is_problem, listener};
 
 struct Bank {
     caller: Customer,
@@ -23,13 +24,19 @@ impl Bank {
         Self { caller: Customer::at(service.address()), service, data }
     }
 
-    async fn charge(&self, order: &str, card: &str, cents: impl Into<Value>) -> Answer {
+    async fn charge(&self, saga: &ByHand, order: &str, card: &str, cents: impl Into<Value>) -> Answer {
         let charge = json!({ "order_id": order, "card": card, "amount_cents": cents.into() });
-        self.caller.post("/v1/charges", &charge).await
+        self.caller.send_in(saga.headers("charge", Act), Method::POST, "/v1/charges", charge.to_string()).await
     }
 
-    async fn refund(&self, order: &str) -> Answer {
-        self.caller.send(Method::DELETE, &format!("/v1/charges/{order}"), &[], "").await
+    async fn give_back(&self, saga: &ByHand, order: &str) -> Answer {
+        let path = format!("/v1/charges/{order}");
+        self.caller.send_in(saga.headers("charge", Undo), Method::DELETE, &path, "").await
+    }
+
+    async fn refund(&self, saga: &ByHand, order: &str) -> Answer {
+        let path = format!("/v1/charges/{order}/refund");
+        self.caller.send_in(saga.headers("refund", Act), Method::POST, &path, "").await
     }
 
     async fn close(self) {
@@ -41,36 +48,65 @@ impl Bank {
 #[tokio::test]
 async fn a_repeated_charge_is_the_first() {
     let bank = Bank::open().await;
-    let first = bank.charge("a", "card-ada", 700).await;
+    let saga = ByHand::saga();
+    let first = bank.charge(&saga, "a", "card-ada", 700).await;
     assert_eq!(first.status, 201);
-    assert_eq!(bank.charge("a", "card-ada", 700).await.body, first.body);
-    is_problem(&bank.charge("a", "card-ada", 701).await, 409, "other-amount");
+    assert_eq!(bank.charge(&saga, "a", "card-ada", 700).await.body, first.body);
+    is_problem(&bank.charge(&ByHand::saga(), "a", "card-ada", 700).await, 409, "charged-before");
     bank.close().await;
 }
 
 #[tokio::test]
-async fn a_refund_is_booked_once_and_a_late_charge_refused() {
+async fn an_undone_charge_is_given_back_once_and_a_late_one_refused() {
     let bank = Bank::open().await;
-    bank.charge("a", "card-ada", 700).await;
+    let saga = ByHand::saga();
+    bank.charge(&saga, "a", "card-ada", 700).await;
     for _ in 0..2 {
-        let refund = bank.refund("a").await;
+        let given_back = bank.give_back(&saga, "a").await;
+        assert_eq!((given_back.status.as_u16(), given_back.text("/state")), (200, "refunded"));
+    }
+    assert_eq!(bank.caller.get("/v1/charges/a").await.text("/state"), "refunded");
+
+    let late = ByHand::saga();
+    assert_eq!(bank.give_back(&late, "never-charged").await.text("/state"), "void");
+    is_problem(&bank.charge(&late, "never-charged", "card-ada", 700).await, 410, "undone");
+    is_problem(&bank.caller.get("/v1/charges/never-charged").await, 404, "unknown-charge");
+    bank.close().await;
+}
+
+#[tokio::test]
+async fn a_charge_is_refunded_once_whoever_asks() {
+    let bank = Bank::open().await;
+    let saga = ByHand::saga();
+    bank.charge(&ByHand::saga(), "a", "card-ada", 700).await;
+    for _ in 0..2 {
+        let refund = bank.refund(&saga, "a").await;
         assert_eq!((refund.status.as_u16(), refund.text("/state")), (200, "refunded"));
     }
-    is_problem(&bank.charge("a", "card-ada", 700).await, 410, "refunded");
+    is_problem(&bank.refund(&ByHand::saga(), "a").await, 422, "refused");
+    is_problem(&bank.refund(&ByHand::saga(), "never-charged").await, 422, "refused");
+    bank.close().await;
+}
 
-    assert_eq!(bank.refund("never-charged").await.text("/state"), "void");
-    is_problem(&bank.charge("never-charged", "card-ada", 700).await, 410, "refunded");
+#[tokio::test]
+async fn a_coordinator_that_lost_its_saga_takes_no_money() {
+    let bank = Bank::open().await;
+    let paused = ByHand::saga();
+    bank.give_back(&paused.taken_over(), "a").await;
+    is_problem(&bank.charge(&paused, "a", "card-ada", 700).await, 409, "fenced");
     bank.close().await;
 }
 
 #[tokio::test]
 async fn a_bad_card_is_declined_and_stays_declined() {
     let bank = Bank::open().await;
+    let saga = ByHand::saga();
     for _ in 0..2 {
-        is_problem(&bank.charge("a", "card-iris-blocked", 1).await, 402, "declined");
+        is_problem(&bank.charge(&saga, "a", "card-iris-blocked", 1).await, 402, "declined");
     }
     assert_eq!(bank.caller.get("/v1/charges/a").await.text("/state"), "declined");
-    assert_eq!(bank.refund("a").await.text("/state"), "declined");
+    assert_eq!(bank.give_back(&saga, "a").await.body["amount_cents"], 0);
+    assert_eq!(bank.caller.get("/v1/charges/a").await.text("/state"), "declined");
     is_problem(&bank.caller.get("/v1/charges/never-seen").await, 404, "unknown-charge");
     bank.close().await;
 }
@@ -78,15 +114,18 @@ async fn a_bad_card_is_declined_and_stays_declined() {
 #[tokio::test]
 async fn nonsense_is_refused_by_field() {
     let bank = Bank::open().await;
+    let saga = ByHand::saga();
     for cents in [json!(0), json!(-1), json!(1_000_000_000_000_i64), json!(1.5), json!("7")] {
-        let answer = bank.charge("a", "card-ada", cents.clone()).await;
+        let answer = bank.charge(&saga, "a", "card-ada", cents.clone()).await;
         is_problem(&answer, 422, "invalid-field");
         assert_eq!(answer.text("/field"), "amount_cents", "{cents}");
     }
-    let unknown = bank.charge("a", "card-nobody", 700).await;
+    assert_eq!(bank.charge(&saga, "../a", "card-ada", 700).await.text("/field"), "order_id");
+    let unknown = bank.charge(&saga, "a", "card-nobody", 700).await;
     is_problem(&unknown, 422, "unknown-card");
     assert_eq!(unknown.text("/field"), "card");
-    assert_eq!(bank.charge("../a", "card-ada", 700).await.text("/field"), "order_id");
+    let charge = json!({ "order_id": "a", "card": "card-ada", "amount_cents": 700 });
+    is_problem(&bank.caller.post("/v1/charges", &charge).await, 400, "not-a-step");
     bank.close().await;
 }
 
@@ -97,7 +136,7 @@ async fn a_failure_can_come_after_the_booking() {
     let mut booked = 0;
     for order in 0..40 {
         let id = format!("order-{order}");
-        let answer = bank.charge(&id, "card-ada", 700).await;
+        let answer = bank.charge(&ByHand::saga(), &id, "card-ada", 700).await;
         assert!(!answer.status.is_success());
         let charge = bank.caller.get(&format!("/v1/charges/{id}")).await;
         if answer.status.is_server_error() && charge.status == 200 {

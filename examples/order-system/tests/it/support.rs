@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use buttress::step::{Op, SagaId, StepContext, StepHeaders, StepKey};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -37,6 +38,34 @@ pub async fn eventually<T>(mut check: impl AsyncFnMut() -> Option<T>) -> T {
         }
     };
     timeout(PATIENCE, poll).await.expect("it never came to be")
+}
+
+/// A saga that somebody carries out by hand, step by step.
+#[derive(Clone, Debug)]
+pub struct ByHand {
+    saga: SagaId,
+    epoch: u64,
+}
+
+impl ByHand {
+    pub fn saga() -> Self {
+        Self { saga: SagaId::new(), epoch: 1 }
+    }
+
+    /// The same saga in the hands of the next coordinator.
+    pub fn taken_over(&self) -> Self {
+        Self { epoch: self.epoch + 1, ..self.clone() }
+    }
+
+    pub fn step(&self, name: &'static str, op: Op) -> StepContext {
+        StepContext::new(StepKey::new(self.saga, name, 0, op).unwrap(), self.epoch)
+    }
+
+    pub fn headers(&self, name: &'static str, op: Op) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        StepHeaders::of(&self.step(name, op)).write(&mut headers);
+        headers
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +102,19 @@ impl Customer {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+        self.exchange(request.body(Full::new(body.into())).unwrap()).await
+    }
+
+    /// In a step of a saga.
+    pub async fn send_in(&self, step: HeaderMap, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        request.headers_mut().unwrap().extend(step);
+        let request = request.header("content-type", "application/json");
+        self.exchange(request.body(Full::new(body.into())).unwrap()).await
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Answer {
+        let response = self.client.request(request).await.unwrap();
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"));
@@ -90,6 +131,17 @@ impl Customer {
 
     pub async fn order(&self, customer: &str, lines: &[(&str, i64)]) -> Answer {
         self.post("/v2/orders", &basket(customer, lines)).await
+    }
+
+    pub async fn cancel(&self, id: &str) -> Answer {
+        self.send(Method::POST, &format!("/v2/orders/{id}/cancel"), &[], "").await
+    }
+
+    /// At orders itself, which gives nobody a key.
+    pub async fn order_behind_the_gateway(&self, body: &Value) -> Answer {
+        let key = format!("key-{}", SagaId::new());
+        let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
+        self.send(Method::POST, "/v1/orders", &headers, body.to_string()).await
     }
 
     pub async fn order_with_key(&self, key: &str, body: &Value) -> Answer {
@@ -135,8 +187,7 @@ impl Shop {
     pub async fn over(data: DataDir, payments: SocketAddr) -> Self {
         let settings = inventory::Settings { database: data.database("inventory") };
         let inventory = inventory::start(listener().await, settings).await.unwrap();
-        let settings = orders::Settings { database: data.database("orders"), inventory: inventory.address(), payments };
-        let orders = orders::start(listener().await, settings).await.unwrap();
+        let orders = start_orders(&data, inventory.address(), payments).await;
         let settings = gateway::Settings { orders: orders.address(), payments, inventory: inventory.address() };
         let gateway = gateway::start(listener().await, settings).await.unwrap();
         Self {
@@ -163,6 +214,11 @@ impl Shop {
         }
         data.remove().unwrap();
     }
+}
+
+pub async fn start_orders(data: &DataDir, inventory: SocketAddr, payments: SocketAddr) -> Running {
+    let settings = orders::Settings { database: data.database("orders"), journal: data.journal(), inventory, payments };
+    orders::start(listener().await, settings).await.unwrap()
 }
 
 pub fn is_problem(answer: &Answer, status: u16, kind: &str) {

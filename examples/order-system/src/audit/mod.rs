@@ -1,5 +1,7 @@
 //! The auditor: reads the services' own databases, writes nothing, and says whether all adds up.
 
+mod sagas;
+
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
@@ -9,6 +11,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::time::{Instant, sleep};
 
+pub use self::sagas::Sagas;
 use crate::data_dir::DataDir;
 
 /// What the databases say.
@@ -20,10 +23,14 @@ pub struct Verdict {
     pub confirmed: i64,
     /// Those that were undone.
     pub rejected: i64,
-    /// Those that are neither, hold goods, or owe another service something.
+    /// Those that were confirmed, and taken back.
+    pub cancelled: i64,
+    /// Those that are none of these, hold goods, or have a saga that isn't at rest.
     pub stuck: i64,
     /// Those charged or refunded more than once.
     pub double_charges: i64,
+    /// What orders' journal says of its sagas.
+    pub sagas: Sagas,
     /// What doesn't add up in the money, in words.
     pub money: Vec<String>,
     /// What doesn't add up in the stock, in words.
@@ -34,17 +41,18 @@ impl Verdict {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.stuck == 0 && self.double_charges == 0 && self.money.is_empty() && self.stock.is_empty()
+        let Self { stuck, double_charges, sagas, money, stock, .. } = self;
+        *stuck == 0 && *double_charges == 0 && sagas.hold() && money.is_empty() && stock.is_empty()
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { orders, confirmed, rejected, stuck, double_charges, money, stock } = self;
+        let Self { orders, confirmed, rejected, cancelled, stuck, double_charges, sagas, money, stock } = self;
         write!(
             f,
-            "VERDICT {orders} orders: {confirmed} confirmed, {rejected} rejected, {stuck} stuck, \
-             {double_charges} double charges; "
+            "VERDICT {orders} orders: {confirmed} confirmed, {rejected} rejected, {cancelled} cancelled, {stuck} stuck, \
+             {double_charges} double charges; {sagas}; "
         )?;
         f.write_str(match (stock.is_empty(), money.is_empty()) {
             (true, true) => "stock and money balance",
@@ -52,7 +60,7 @@ impl fmt::Display for Verdict {
             (false, true) => "money balances, stock does NOT",
             (false, false) => "NEITHER stock nor money balances",
         })?;
-        for finding in stock.iter().chain(money) {
+        for finding in stock.iter().chain(money).chain(&sagas.findings) {
             write!(f, "\n  {finding}")?;
         }
         Ok(())
@@ -75,14 +83,14 @@ pub async fn audit(data: &DataDir) -> Result<Verdict, Box<dyn Error + Send + Syn
 pub(crate) async fn wait_for_rest(data: &DataDir, patience: Duration) -> Result<(), Box<dyn Error + Send + Sync>> {
     let until = Instant::now() + patience;
     let mut books = open(data).await?;
-    while count(&mut books, STUCK).await? > 0 && Instant::now() < until {
+    while count(&mut books, STUCK).await? + count(&mut books, sagas::UNFINISHED).await? > 0 && Instant::now() < until {
         sleep(Duration::from_millis(50)).await;
     }
     books.close().await?;
     Ok(())
 }
 
-/// One read-only connection that sees all three files.
+/// One read-only connection that sees all four files.
 async fn open(data: &DataDir) -> Result<SqliteConnection, Box<dyn Error + Send + Sync>> {
     let mut books = SqliteConnectOptions::new()
         .filename(data.database("orders"))
@@ -90,9 +98,10 @@ async fn open(data: &DataDir) -> Result<SqliteConnection, Box<dyn Error + Send +
         .busy_timeout(Duration::from_secs(5))
         .connect()
         .await?;
-    for service in ["inventory", "payments"] {
-        let file = data.database(service);
-        sqlx::query("ATTACH DATABASE ? AS ?").bind(text(&file)?).bind(service).execute(&mut books).await?;
+    let files =
+        [("inventory", data.database("inventory")), ("payments", data.database("payments")), ("sagas", data.journal())];
+    for (name, file) in files {
+        sqlx::query("ATTACH DATABASE ? AS ?").bind(text(&file)?).bind(name).execute(&mut books).await?;
     }
     Ok(books)
 }
@@ -101,14 +110,13 @@ fn text(path: &Path) -> Result<&str, String> {
     path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))
 }
 
-/// Orders that are not at their end, in any service.
+/// Orders that are not at their end, in any service. What was refused and has yet to be undone is at its saga.
 const STUCK: &str = "
     SELECT COUNT(*) FROM (
-        SELECT id FROM purchase WHERE state = 'pending'
-        UNION SELECT order_id FROM owed
+        SELECT id FROM purchase WHERE state IN ('pending', 'cancelling')
         UNION SELECT order_id FROM inventory.reservation WHERE state = 'held')";
 
-/// A charge that is booked twice stands in the journal twice.
+/// A charge that is booked twice, or given back twice, stands in payments' books twice.
 const DOUBLE: &str = "
     SELECT COUNT(DISTINCT order_id) FROM (
         SELECT order_id FROM payments.entry GROUP BY order_id, kind HAVING COUNT(*) > 1)";
@@ -126,7 +134,7 @@ const MONEY_BY_ORDER: &str = "
         FROM payments.entry GROUP BY order_id)
     SELECT id, IFNULL(cents, 0), IIF(state = 'confirmed', total_cents, 0)
     FROM purchase LEFT JOIN kept ON order_id = id
-    WHERE state <> 'pending' AND IFNULL(cents, 0) <> IIF(state = 'confirmed', total_cents, 0)
+    WHERE state NOT IN ('pending', 'cancelling') AND IFNULL(cents, 0) <> IIF(state = 'confirmed', total_cents, 0)
     UNION ALL
     SELECT order_id, cents, 0 FROM kept WHERE order_id NOT IN (SELECT id FROM purchase)
     LIMIT 10";
@@ -159,8 +167,10 @@ async fn read(books: &mut SqliteConnection) -> sqlx::Result<Verdict> {
         orders: count(books, "SELECT COUNT(*) FROM purchase").await?,
         confirmed: count(books, "SELECT COUNT(*) FROM purchase WHERE state = 'confirmed'").await?,
         rejected: count(books, "SELECT COUNT(*) FROM purchase WHERE state = 'rejected'").await?,
+        cancelled: count(books, "SELECT COUNT(*) FROM purchase WHERE state = 'cancelled'").await?,
         stuck: count(books, STUCK).await?,
         double_charges: count(books, DOUBLE).await?,
+        sagas: Sagas::read(books).await?,
         ..Verdict::default()
     };
     let (kept, due): (i64, i64) = sqlx::query_as(MONEY).fetch_one(&mut *books).await?;
