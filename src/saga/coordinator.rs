@@ -101,17 +101,17 @@ impl Coordinator {
 
     /// A coordinator with its journal in memory: nothing survives the process. For tests, and for sagas that need not.
     pub fn in_memory() -> CoordinatorBuilder {
-        Self::with_journal_inline(MemoryJournal::new())
+        Self::in_journal_inline(MemoryJournal::new())
     }
 
     /// As [`in_memory`](Self::in_memory), with a journal of your own, which a second coordinator may share: tests restart
     /// one that way.
     pub fn in_shared_memory(journal: MemoryJournal) -> CoordinatorBuilder {
-        Self::with_journal_inline(journal)
+        Self::in_journal_inline(journal)
     }
 
     /// A coordinator with a journal of your own that doesn't block: it is written in whichever task has something to write.
-    pub fn with_journal_inline(journal: impl Journal) -> CoordinatorBuilder {
+    pub fn in_journal_inline(journal: impl Journal) -> CoordinatorBuilder {
         CoordinatorBuilder::new(move || Ok(Writer::inline(journal)))
     }
 

@@ -326,7 +326,7 @@ async fn h17_a_final_refusal_is_kept_and_given_again() {
 async fn an_answer_is_kept_though_no_step_ran_for_it_and_a_refusal_is_not() {
     let world = World::default();
     let journal = Counting::default();
-    let coordinator = world.register(Coordinator::with_journal_inline(journal.clone())).start().await.unwrap();
+    let coordinator = world.register(Coordinator::in_journal_inline(journal.clone())).start().await.unwrap();
     let runs = Arc::new(AtomicUsize::new(0));
     let count = runs.clone();
     let handler = async move |body: String| {
