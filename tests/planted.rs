@@ -1,15 +1,26 @@
 //! Mistakes that are planted have their effect: whoever looks for them later has something to find.
 //!
-//! In one test, for a mistake is the whole process's.
+//! One test for each kind: a mistake is the whole process's, and none of these is another's.
 
+use std::time::Duration;
+
+use axum::{Router, body::Body, routing::post};
 use buttress::{
-    BarrierLayer,
+    BarrierLayer, BoxError, Deadline, SagaLayer,
     barrier::{Barrier, Stop},
     failpoint::{self, Planted},
+    saga::{
+        Coordinator,
+        Idempotency::Required,
+        Saga, SagaError,
+        journal::{Filter, Lookup, MemoryJournal, State},
+    },
     step::{Op, SagaId, StepContext, StepHeaders, StepKey},
 };
-use http::HeaderMap;
+use http::{HeaderMap, Request, StatusCode};
 use sqlx::{Sqlite, SqlitePool, sqlite::SqlitePoolOptions};
+use tokio::time::timeout;
+use tower::ServiceExt;
 
 async fn act(pool: &SqlitePool, key: &StepKey, epoch: u64) -> Result<i64, Stop> {
     let barrier = barrier(pool, key, epoch);
@@ -80,4 +91,59 @@ async fn each_mistake_shows_and_is_gone_once_uprooted() {
         let after: i64 = sqlx::query_scalar("SELECT count(*) FROM effect").fetch_one(&pool).await.unwrap();
         assert_eq!(after - before, 1, "{point}");
     }
+}
+
+async fn a_step_and_then_a_second(saga: Saga) -> Result<StatusCode, SagaError> {
+    saga.step("reserve").run(async |_| Ok::<_, BoxError>(())).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Ok(StatusCode::OK)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_mistake_of_the_layer_shows_and_its_failpoints_are_where_they_are_said_to_be() {
+    let mut journal = MemoryJournal::new();
+    let coordinator = Coordinator::in_shared_memory(journal.clone()).start().await.unwrap();
+    let layer = SagaLayer::http(&coordinator, "place-order").idempotency(Required);
+    let app: Router = Router::new().route("/orders", post(a_step_and_then_a_second).layer(layer));
+    let ask = async |user: &'static str, key: &'static str| {
+        let request = Request::post("/orders").header("idempotency-key", key).header("authorization", user);
+        let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        (answer.status().as_u16(), answer.headers().contains_key("idempotency-replayed"))
+    };
+    let all = Filter { state: None, name: None, before: None, limit: 100 };
+    let mut states = move || journal.list(&all).unwrap().into_iter().map(|row| row.state).collect::<Vec<_>>();
+
+    failpoint::plant(Planted::KeyNotScoped);
+    assert_eq!(ask("anna", "k").await, (200, false));
+    assert_eq!(ask("bert", "k").await, (200, true), "one gets the other's answer");
+    failpoint::uproot(Planted::KeyNotScoped);
+    assert_eq!(ask("bert", "k").await, (200, false));
+    assert_eq!(states(), [State::Done, State::Done]);
+
+    for (planted, after) in [(true, State::Running), (false, State::Done)] {
+        if planted {
+            failpoint::plant(Planted::HandlerNotDetached);
+        }
+        let hung_up = timeout(Duration::from_millis(500), ask("anna", if planted { "cut" } else { "not-cut" })).await;
+        assert!(hung_up.is_err());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(states()[0], after, "a handler that is cut off leaves its saga in the middle");
+        failpoint::uproot(Planted::HandlerNotDetached);
+    }
+
+    failpoint::arm("C1=pause@99");
+    let sagas = states().len();
+    assert_eq!(ask("anna", "C1").await, (200, false));
+    assert_eq!((failpoint::reached("C1"), states().len()), (1, sagas + 1));
+    for (point, state) in [("C10", State::Running), ("C11", State::Done), ("C14", State::Running)] {
+        failpoint::arm(&format!("{point}=pause"));
+        let late = if point == "C14" { Duration::from_millis(1) } else { Duration::from_secs(60) };
+        let client = Deadline::after(late).scope(ask("anna", point));
+        assert!(timeout(Duration::from_secs(30), client).await.is_err(), "{point}: it is answered");
+        assert_eq!((failpoint::reached(point), states()[0]), (1, state), "{point}");
+        failpoint::disarm(point);
+        // Whoever stood still there is gone before the next place is armed.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(states()[0], State::Undone);
 }

@@ -185,7 +185,7 @@ macro_rules! with_heads {
             }
 
             /// Carries out one saga for an idempotency key, however often it is asked for. See
-            /// [the module](crate::saga#idempotency-keys).
+            /// [the module](crate::saga::idempotency).
             ///
             /// The body of a request with a key is read before it is handed on; its type has to be one that can be
             /// [made again](super::Rebuild).

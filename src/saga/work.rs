@@ -285,7 +285,6 @@ impl<P, V> Work<P, V> {
             }
         };
         held.leave(course);
-        held.key = None;
         drop(told.send(answer));
     }
 
@@ -401,8 +400,10 @@ impl<P, V> Work<P, V> {
 }
 
 impl Held {
-    /// Lets the next one work on the same thing once the saga is at rest.
+    /// Lets the next one have the key, for it is decided what becomes of it; and the next one work on the same thing, once
+    /// the saga is at rest.
     fn leave(&mut self, course: &Course) {
+        self.key = None;
         if let Some(turn) = self.alone.take() {
             turn.until_rest_of(course);
         }

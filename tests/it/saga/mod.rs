@@ -10,6 +10,7 @@ mod grpc;
 mod idempotency;
 mod journal;
 mod layer;
+mod pressure;
 mod recovery;
 mod served;
 mod shaky;
