@@ -89,7 +89,26 @@ impl Coordinator {
         self.operate(id, Action::Abandon, None, note).await
     }
 
+    /// On a task of its own: cut off in between, it would leave a saga that nobody works on and nobody else may have.
     async fn operate(&self, id: SagaId, action: Action, number: Option<u32>, note: &str) -> Result<(), OperatorError> {
+        let (this, note) = (self.clone(), note.to_owned());
+        let operated = tokio::spawn(async move { this.operate_to_the_end(id, action, number, &note).await });
+        match operated.await {
+            Ok(operated) => operated,
+            Err(cut) => match cut.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(OperatorError::Busy(id)),
+            },
+        }
+    }
+
+    async fn operate_to_the_end(
+        &self,
+        id: SagaId,
+        action: Action,
+        number: Option<u32>,
+        note: &str,
+    ) -> Result<(), OperatorError> {
         let hub = self.hub();
         // Two at once would take the saga from each other.
         let _one_at_a_time = hub.operator.lock().await;

@@ -167,10 +167,10 @@ impl Held {
         };
         let claimed = self.sagas.values_mut().filter(|kept| !kept.row.state.is_final() && wanted(&kept.row));
         let claimed = claimed.take(limit as usize).map(|kept| {
+            kept.row.takeovers += u32::from(kept.row.owner.is_some());
             kept.row.owner = Some(owner.to_owned());
             kept.row.epoch += 1;
             kept.row.lease_until = Some(lease_until);
-            kept.row.takeovers += 1;
             (kept.row.clone(), kept.records.clone())
         });
         claimed.collect()

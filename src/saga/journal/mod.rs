@@ -131,7 +131,8 @@ pub enum Write {
         /// What changes in its row.
         change: Change,
     },
-    /// A coordinator takes over what is unfinished and nobody holds a lease on; parked sagas are left alone.
+    /// A coordinator takes over what is unfinished and nobody holds a lease on; parked sagas are left alone. It counts as a
+    /// takeover if there was an owner, who then died of it or of something else; not if the saga was let go of.
     Claim {
         /// Who.
         owner: String,

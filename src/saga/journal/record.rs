@@ -32,7 +32,7 @@ pub struct SagaRow {
     pub lease_until: Option<Millis>,
     /// When it is to be looked at again, if it waits.
     pub wake_at: Option<Millis>,
-    /// How often it was taken over since it last got anywhere.
+    /// How often it was taken over from an owner who hadn't let go of it, since it last got anywhere.
     pub takeovers: u32,
     /// The saga of which it is a step, and which.
     pub parent: Option<(SagaId, String)>,

@@ -22,7 +22,7 @@ use super::{
 const REST: Duration = Duration::from_secs(3600);
 
 /// Polls `future` so many times, and drops it then. Whether it had come to its end.
-async fn drop_after(polls: u32, future: impl Future) -> bool {
+pub(super) async fn drop_after(polls: u32, future: impl Future) -> bool {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|cx| {

@@ -1,12 +1,19 @@
 //! A coordinator that ends in good order, and what it won't begin.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use buttress::{
     BoxError,
     saga::{
         Call, Coordinator, CoordinatorConfig, Kind, Saga, SagaError,
-        journal::{Entry, Filter, Lookup, MemoryJournal, Record, SagaRow},
+        journal::{Entry, Filter, Lookup, MemoryJournal, Record, SagaRow, State},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use tower::service_fn;
 
 use super::{
+    cancel::drop_after,
     course::step,
     world::{TAKE_BACK, TELL, TakeBack, World},
 };
@@ -55,6 +63,77 @@ async fn what_a_drained_coordinator_left_is_taken_over_within_100_ms_of_the_next
     let _next = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
     sleep(Duration::from_millis(100)).await;
     assert_eq!(world.log(), ["do reserve", "undo reserve"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_saga_that_waits_while_coordinators_are_replaced_in_good_order_is_not_parked_for_it() {
+    let (journal, world) = (MemoryJournal::new(), World::default());
+    let first = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    stuck(&first, &world).await;
+    first.drain(REST).await.unwrap();
+    for _ in 0..6 {
+        let next = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        sleep(Duration::from_secs(5)).await;
+        next.drain(REST).await.unwrap();
+    }
+    world.fail_undos(0);
+    let _last = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.log(), ["do reserve", "undo reserve"]);
+}
+
+#[tokio::test]
+async fn an_operator_who_hangs_up_at_any_moment_leaves_no_saga_that_nobody_works_on() {
+    for polls in 0..40 {
+        let (journal, world) = (MemoryJournal::new(), World::default());
+        let mut config = CoordinatorConfig::default();
+        config.undo_attempts = 1;
+        let builder = world.register(Coordinator::with_journal(journal.clone())).config(config);
+        let coordinator = builder.start().await.unwrap();
+        stuck(&coordinator, &world).await;
+        while sagas(&journal)[0].state != State::Parked {
+            tokio::task::yield_now().await;
+        }
+        world.fail_undos(0);
+        let id = sagas(&journal)[0].id;
+        drop_after(polls, coordinator.retry(id, None)).await;
+        if polls > 0 {
+            while sagas(&journal)[0].state != State::Undone {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(world.log(), ["do reserve", "undo reserve"]);
+        }
+        coordinator.drain(REST).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_sagas_that_were_left_are_undone_a_few_at_a_time() {
+    let (journal, world) = (MemoryJournal::new(), World::default());
+    let first = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    for _ in 0..3000 {
+        stuck(&first, &world).await;
+    }
+    first.drain(REST).await.unwrap();
+    let at_once = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let counts = Arc::clone(&at_once);
+    let undoer = service_fn(move |_: TakeBack| {
+        let counts = Arc::clone(&counts);
+        async move {
+            let now = counts.0.fetch_add(1, SeqCst) + 1;
+            counts.1.fetch_max(now, SeqCst);
+            sleep(Duration::from_millis(10)).await;
+            counts.0.fetch_sub(1, SeqCst);
+            Ok::<_, BoxError>(())
+        }
+    });
+    let began = Instant::now();
+    let _next = Coordinator::in_shared_memory(journal.clone()).on(TAKE_BACK, undoer).start().await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    assert!(began.elapsed() < Duration::from_secs(11));
+    let all = Filter { state: Some(State::Undone), name: None, before: None, limit: 10_000 };
+    assert_eq!(journal.clone().list(&all).unwrap().len(), 3000);
+    assert_eq!(at_once.1.load(SeqCst), 64);
 }
 
 #[tokio::test(start_paused = true)]

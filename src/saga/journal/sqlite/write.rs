@@ -53,8 +53,7 @@ const CLAIMABLE_ONE: &str = concat!(
     unfinished!(),
     " AND (owner = ?1 OR lease_until IS NULL OR lease_until < ?2) LIMIT ?3"
 );
-const CLAIM: &str =
-    "UPDATE saga SET owner = ?2, epoch = epoch + 1, lease_until = ?3, takeovers = takeovers + 1 WHERE id = ?1";
+const CLAIM: &str = "UPDATE saga SET owner = ?2, epoch = epoch + 1, lease_until = ?3, takeovers = takeovers + (owner IS NOT NULL) WHERE id = ?1";
 
 const RENEW: &str =
     concat!("UPDATE saga INDEXED BY saga_unfinished SET lease_until = ?2 WHERE ", unfinished!(), " AND owner = ?1");

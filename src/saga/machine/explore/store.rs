@@ -53,10 +53,10 @@ impl Store {
     /// A coordinator takes the saga over, whatever its lease says.
     pub(super) fn claim(&mut self, owner: String, lease_until: Millis) -> (SagaRow, Vec<Record>) {
         let row = self.row.as_mut().expect("there is one to be taken over");
+        row.takeovers += u32::from(row.owner.is_some());
         row.owner = Some(owner);
         row.epoch += 1;
         row.lease_until = Some(lease_until);
-        row.takeovers += 1;
         (row.clone(), self.records.clone())
     }
 
