@@ -10,7 +10,7 @@ use crate::data_dir::DataDir;
 use crate::payments::Faults;
 use crate::running::StartError;
 use crate::system::{Port, System};
-use crate::{demo, live};
+use crate::{demo, live, service};
 
 /// The gateway's port when none is asked for.
 const USUAL_PORT: u16 = 8080;
@@ -40,9 +40,11 @@ enum Command {
     /// Judge the databases of a stopped system; exit code 1 if anything is wrong.
     Audit {
         /// The directory that was kept with --data-dir.
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, visible_alias = "data", value_name = "DIR")]
         data_dir: PathBuf,
     },
+    /// Run one service as a process of its own, until Ctrl-C or SIGTERM.
+    Service(service::Options),
 }
 
 /// What every way to run it has.
@@ -62,7 +64,7 @@ pub(crate) struct Common {
     data_dir: Option<PathBuf>,
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(crate) fn share(text: &str) -> Result<f64, String> {
     let share = text.parse().map_err(|_| "not a number".to_owned())?;
     Faults::new(share, 0).map(|_| share).map_err(|error| error.to_string())
 }
@@ -74,6 +76,7 @@ pub async fn main() -> ExitCode {
         None => live::run(&live, common).await,
         Some(Command::Demo { demo, common }) => demo::run(&demo, common).await,
         Some(Command::Audit { data_dir }) => judge(data_dir).await,
+        Some(Command::Service(options)) => service::run(options).await.map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -20,6 +20,7 @@ mod load;
 mod report;
 mod running;
 mod seed;
+mod service;
 mod stack;
 mod system;
 mod web;

@@ -6,14 +6,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::processes::order_system;
 use crate::support::{Customer, PATIENCE, is_problem};
 use crate::verdict::books_with;
-
-fn order_system() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_order-system"));
-    command.kill_on_drop(true);
-    command
-}
 
 async fn run(arguments: &[&str]) -> (Output, String) {
     let output = timeout(PATIENCE, order_system().args(arguments).output()).await.unwrap().unwrap();

@@ -113,12 +113,25 @@ impl Customer {
         self.exchange(request.body(Full::new(body.into())).unwrap()).await
     }
 
+    /// As [`send`](Self::send) with an idempotency key or without; nothing if nobody answers to the end.
+    pub async fn try_post(&self, path: &str, key: Option<&str>, body: String) -> Option<Answer> {
+        let mut request = Request::post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        self.try_exchange(request.body(Full::new(body.into())).unwrap()).await
+    }
+
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Answer {
-        let response = self.client.request(request).await.unwrap();
+        self.try_exchange(request).await.expect("no answer")
+    }
+
+    async fn try_exchange(&self, request: Request<Full<Bytes>>) -> Option<Answer> {
+        let response = self.client.request(request).await.ok()?;
         let (head, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
+        let bytes = body.collect().await.ok()?.to_bytes();
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("not JSON: {bytes:?}"));
-        Answer { status: head.status, headers: head.headers, body }
+        Some(Answer { status: head.status, headers: head.headers, body })
     }
 
     pub async fn get(&self, path: &str) -> Answer {
