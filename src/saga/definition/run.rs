@@ -14,10 +14,9 @@ use crate::{
     BoxError, Rejection, failpoint,
     name::Name,
     saga::{
-        course::Course,
+        coordinator::{course::Course, hub::causes},
         error::{Kind, SagaError},
         handle::UnderWay,
-        hub::causes,
         journal::{Entry, Record},
         machine::{Item, Phase, Status},
     },

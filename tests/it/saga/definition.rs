@@ -327,7 +327,11 @@ async fn a_handler_nests_a_definition_beside_steps_of_its_own() {
     let inner = seen.clone();
     let failed: Result<(), buttress::saga::SagaError> = coordinator
         .scope("holiday", async move |saga: buttress::saga::Saga| {
-            saga.step("pack").run(async |_| Ok::<_, BoxError>(inner.note("pack"))).await?;
+            let pack = async |_| {
+                inner.note("pack");
+                Ok::<_, BoxError>(())
+            };
+            saga.step("pack").run(pack).await?;
             let error = saga.nest(&trip, graz()).await.unwrap_err();
             assert!(error.to_string().contains("can't be journaled"), "{error}");
             assert_eq!(saga.nest(&stay, graz()).await?.room, Some(7));

@@ -21,7 +21,7 @@ use crate::{
     protocol::{Grpc, grpc::Code},
     saga::{
         Saga,
-        idempotency::{Keep, StoredAnswer, is_final_code},
+        layer::idempotency::{Keep, StoredAnswer, is_final_code},
     },
 };
 

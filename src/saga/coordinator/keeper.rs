@@ -10,9 +10,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::{
     failpoint,
     saga::{
-        course::Course,
+        coordinator::{course::Course, hub::Hub},
         definition::{Found, Resume},
-        hub::Hub,
         journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
         machine::Machine,
     },

@@ -20,14 +20,16 @@ use crate::{
     protocol::Plain,
     saga::{
         Coordinator, SagaError,
-        current::Scope,
         error::Kind,
-        future::{ResponseFuture, Told},
-        idempotency::{Approach, Unkeyed},
         journal::Room,
-        protocol::{Admit, Conclude, Instead, Success},
-        settings::Settings,
-        work::{Due, Held, Work},
+        layer::{
+            current::Scope,
+            future::{ResponseFuture, Told},
+            idempotency::{Approach, Unkeyed},
+            protocol::{Admit, Conclude, Instead, Success},
+            settings::Settings,
+            work::{Due, Held, Work},
+        },
     },
 };
 

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// With the code that the table says, and `grpc-retry-pushback-ms` where it is worth while to come back:
-#[doc = include_str!("../../docs/saga-answers.md")]
+#[doc = include_str!("../../../docs/saga-answers.md")]
 impl From<SagaError> for Status {
     fn from(error: SagaError) -> Self {
         let said = error.said();

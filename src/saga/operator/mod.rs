@@ -1,14 +1,19 @@
 //! What operators can see, and do about what is parked.
 
+#[cfg(feature = "saga-admin")]
+mod admin;
+mod view;
+
+pub use self::view::{SagaDetail, SagaSummary, Shown, ShownRecord};
+
 use std::{error::Error, fmt, sync::Arc};
 
 use crate::{
     saga::{
-        Coordinator, SagaDetail, SagaError, SagaSummary, ShownRecord,
-        course::Course,
+        Coordinator, SagaError,
+        coordinator::{course::Course, keeper},
         definition::Found,
         journal::{Action, ClaimScope, Filter, JournalError, SagaRow, State, Write, Written},
-        keeper,
         machine::{CannotDo, Machine},
     },
     step::SagaId,

@@ -1,5 +1,15 @@
 //! The coordinator: begins sagas, and sees to it that none is left lying.
 
+pub(crate) mod clock;
+mod config;
+pub(crate) mod course;
+pub(crate) mod hub;
+pub(crate) mod keeper;
+pub(crate) mod registry;
+pub(crate) mod turns;
+
+pub use self::config::CoordinatorConfig;
+
 use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -11,15 +21,16 @@ use crate::{
     BoxError, Deadline, InvalidConfig, failpoint,
     name::Name,
     saga::{
-        Call, CoordinatorConfig, Saga, SagaDefinition,
-        course::Course,
+        Call, Saga, SagaDefinition,
+        coordinator::{
+            course::Course,
+            hub::{Hub, causes},
+            registry::Registry,
+        },
         definition::{Plan, Resume, ServeSaga},
         error::{Kind, SagaError},
-        hub::{Hub, causes},
         journal::{Journal, JournalError, MemoryJournal, Write, Writer},
-        keeper,
         machine::Machine,
-        registry::Registry,
     },
     step::{SagaId, check_name},
 };

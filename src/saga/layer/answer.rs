@@ -10,7 +10,7 @@ use crate::{
     saga::{
         SagaError,
         error::Kind,
-        protocol::{COME_BACK, Said},
+        layer::protocol::{COME_BACK, Said},
     },
     step::StepOutcome,
 };

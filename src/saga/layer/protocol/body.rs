@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::mpsc;
 
-use crate::saga::idempotency::Trailers;
+use crate::saga::layer::idempotency::Trailers;
 
 pin_project! {
     /// The handler's own body; what was read of it, and the rest; or an answer in its place.

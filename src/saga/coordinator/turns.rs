@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::saga::course::{Course, Stage};
+use crate::saga::coordinator::course::{Course, Stage};
 
 /// Who works on what in this process. There is an entry for a key only while somebody works on it or waits.
 #[derive(Debug, Clone, Default)]

@@ -24,7 +24,10 @@ use crate::{
     Deadline,
     name::Name,
     protocol::{Grpc, Http, Plain},
-    saga::{OnDisconnect, Saga, idempotency::Keep, settings::ExclusiveBy},
+    saga::{
+        OnDisconnect, Saga,
+        layer::{idempotency::Keep, settings::ExclusiveBy},
+    },
     step::SagaId,
 };
 

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::{
     name::Name,
     saga::{
+        coordinator::registry::Registry,
         journal::{Action, Entry, Invocation, Millis, Record, SagaRow, State},
-        registry::Registry,
     },
     step::SagaId,
 };

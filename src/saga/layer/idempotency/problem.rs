@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::claim::{LONGEST_KEY, NAME};
 use crate::{
     protocol::grpc::Code,
-    saga::protocol::{COME_BACK, Said},
+    saga::layer::protocol::{COME_BACK, Said},
 };
 
 /// What can be wrong with an idempotency key, or with asking for it.

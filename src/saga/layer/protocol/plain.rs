@@ -7,7 +7,7 @@ use crate::{
     BoxError, Deadline,
     name::Name,
     protocol::Plain,
-    saga::{Saga, hub::causes, idempotency::Keep},
+    saga::{Saga, coordinator::hub::causes, layer::idempotency::Keep},
 };
 
 /// Nothing is known of the request; the handler finds the saga in its task.

@@ -17,7 +17,7 @@ use crate::{
     name::Name,
     saga::{
         OnDisconnect,
-        idempotency::{Keep, StoredAnswer},
+        layer::idempotency::{Keep, StoredAnswer},
     },
 };
 

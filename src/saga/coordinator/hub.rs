@@ -12,13 +12,11 @@ use crate::{
     BoxError, Deadline, Rejection,
     saga::{
         CoordinatorConfig,
-        clock::Clock,
+        coordinator::{clock::Clock, registry::Registry, turns::Turns},
         definition::Resume,
         error::{Kind, SagaError},
         journal::{Invocation, SagaRow, State, Writer},
         machine::Setback,
-        registry::Registry,
-        turns::Turns,
     },
     step::{SagaId, StepContext, StepKey},
 };

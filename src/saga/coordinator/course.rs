@@ -16,9 +16,9 @@ use crate::{
     failpoint,
     name::Name,
     saga::{
+        coordinator::hub::{AtWork, Hub, shortened},
         error::{Kind, SagaError},
         event,
-        hub::{AtWork, Hub, shortened},
         journal::{Ack, Action, Change, Invocation, JournalError, Millis, Room, State, Write, Written},
         machine::{CannotDo, Command, Item, Machine, NotBegun, Phase},
     },

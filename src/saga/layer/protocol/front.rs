@@ -14,7 +14,7 @@ use http_body::{Body, Frame};
 use tokio::time::timeout;
 
 use super::SagaBody;
-use crate::saga::idempotency::{Keep, StoredAnswer};
+use crate::saga::layer::idempotency::{Keep, StoredAnswer};
 
 /// What was read of a body, and what is left of it.
 pub(super) struct Front<B: Body> {

@@ -15,7 +15,7 @@ use crate::{
     saga::{
         SagaError,
         error::Kind,
-        idempotency::{KeyProblem, StoredAnswer},
+        layer::idempotency::{KeyProblem, StoredAnswer},
     },
 };
 

@@ -37,7 +37,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for Saga {
 }
 
 /// As a problem document (RFC 9457) whose `reason` tells them apart:
-#[doc = include_str!("../../docs/saga-answers.md")]
+#[doc = include_str!("../../../docs/saga-answers.md")]
 impl IntoResponse for SagaError {
     fn into_response(self) -> Response {
         let step = self.step().map(|step| ("step", step.as_str().to_owned()));

@@ -1,5 +1,27 @@
 //! The layer.
 
+mod answer;
+#[cfg(feature = "axum")]
+mod axum;
+mod current;
+pub mod future;
+pub mod idempotency;
+pub mod protocol;
+mod service;
+mod settings;
+#[cfg(feature = "tonic")]
+mod tonic;
+mod work;
+
+#[cfg(feature = "axum")]
+pub use self::axum::NoSaga;
+pub use self::{
+    idempotency::{IDEMPOTENCY_REPLAYED, Idempotency, Rebuild},
+    protocol::{CommitHead, CommitResult, CommitStatus, Success},
+    service::SagaService,
+    settings::{OnConflict, OnDisconnect},
+};
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderName, request::Parts};
@@ -10,10 +32,11 @@ use crate::{
     name::Name,
     protocol::{Grpc, Http, Plain},
     saga::{
-        Coordinator, Idempotency, OnConflict, OnDisconnect, SagaService,
-        idempotency::{Keyed, Unkeyed},
-        protocol::Success,
-        settings::Settings,
+        Coordinator,
+        layer::{
+            idempotency::{Keyed, Unkeyed},
+            settings::Settings,
+        },
     },
 };
 

@@ -13,7 +13,7 @@ use crate::{
     protocol::{Http, cause},
     saga::{
         Saga,
-        idempotency::{Keep, is_final},
+        layer::idempotency::{Keep, is_final},
     },
     step::StepHeaders,
 };
