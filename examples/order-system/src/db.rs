@@ -7,6 +7,9 @@ use buttress::BarrierLayer;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+/// How long a service remembers the steps it did: longer than any coordinator tries to undo one.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Begins a transaction that writes: one that starts by reading and then writes can be refused.
 pub(crate) const WRITE: &str = "BEGIN IMMEDIATE";
 
@@ -31,6 +34,8 @@ pub(crate) async fn open(path: &Path, schema: &'static str) -> sqlx::Result<Sqli
         .connect_with(options)
         .await?;
     sqlx::raw_sql(schema).execute(&pool).await?;
-    BarrierLayer::create_table(&pool).await?;
+    let barrier = BarrierLayer::http(pool.clone());
+    barrier.migrate().await?;
+    barrier.prune(REMEMBERED).await?;
     Ok(pool)
 }

@@ -66,15 +66,16 @@ async fn lines(system: &System, load: &Load) {
     loop {
         ticks.tick().await;
         let now = load.tally();
-        say!("{}", line(began.elapsed(), &before, &now, system));
+        let sagas = report::sagas_under_way(system).await;
+        say!("{}", line(began.elapsed(), &before, &now, sagas, system));
         before = now;
     }
 }
 
-fn line(up: Duration, before: &Tally, now: &Tally, system: &System) -> String {
+fn line(up: Duration, before: &Tally, now: &Tally, sagas: usize, system: &System) -> String {
     let recent = now.latency.since(&before.latency);
     let mut line = format!(
-        "{:>5} s  {:>3} orders/s  {} confirmed  {} rejected  p50 {}  p99 {}  {} in flight  breakers {}",
+        "{:>5} s  {:>3} orders/s  {} confirmed  {} rejected  p50 {}  p99 {}  {} in flight  {sagas} sagas at work  breakers {}",
         up.as_secs(),
         recent.count(),
         now.confirmed(),

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use buttress::bulkhead::BulkheadSnapshot;
-use buttress::circuit_breaker::{CircuitBreaker, CircuitBreakerSnapshot, State};
+use buttress::circuit_breaker::{self, CircuitBreaker, CircuitBreakerSnapshot};
 use buttress::retry::RetrySnapshot;
+use buttress::saga::journal::{Filter, State};
 use buttress::standard::Handles;
 use tokio::task::JoinSet;
 
@@ -15,6 +16,8 @@ use crate::system::System;
 
 /// How long the services may take to finish what they owe each other.
 const REST_WITHIN: Duration = Duration::from_secs(20);
+/// More than so many sagas of a kind aren't counted.
+const MOST_SAGAS: u32 = 10_000;
 
 /// Waits until all is at rest, stops the services, and judges. Databases that don't add up are kept.
 pub(crate) async fn finish(system: System, data: DataDir) -> Result<bool, StartError> {
@@ -48,10 +51,22 @@ pub(crate) fn tell_changes(system: &System) -> JoinSet<()> {
 /// "all closed", or those that aren't.
 pub(crate) fn breakers_in_short(system: &System) -> String {
     let others: Vec<_> = breakers(system)
-        .filter(|breaker| breaker.state() != State::Closed)
+        .filter(|breaker| breaker.state() != circuit_breaker::State::Closed)
         .map(|breaker| format!("{} {}", breaker.name(), breaker.state()))
         .collect();
     if others.is_empty() { "all closed".to_owned() } else { others.join(", ") }
+}
+
+/// How many sagas are under way.
+pub(crate) async fn sagas_under_way(system: &System) -> usize {
+    let mut under_way = 0;
+    for coordinator in system.services().filter_map(|service| service.watch().sagas.as_ref()) {
+        for state in [State::Running, State::Committed, State::Undoing] {
+            let of_state = Filter { state: Some(state), name: None, before: None, limit: MOST_SAGAS };
+            under_way += coordinator.sagas(of_state).await.map_or(0, |sagas| sagas.len());
+        }
+    }
+    under_way
 }
 
 /// A line for each breaker, retry and bulkhead.

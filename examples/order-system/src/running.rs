@@ -15,8 +15,8 @@ use crate::stack::Watch;
 /// Anything that keeps a service from starting.
 pub type StartError = Box<dyn Error + Send + Sync>;
 
-/// How long a service that stops waits for what it has begun.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a service that stops waits for what it has begun: its requests, and then its sagas.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A service that listens. Dropped without [`stop`](Running::stop), it is told to stop and not waited for.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use buttress::bulkhead::Bulkhead;
 use buttress::protocol::Grpc;
+use buttress::saga::Coordinator;
 use buttress::standard::Handles;
 use buttress::{BoxError, BulkheadLayer, Elapsed, Rejection, StepLayer, TimeoutLayer, standard};
 use bytes::Bytes;
@@ -61,13 +62,15 @@ impl Patience {
     }
 }
 
-/// The handles of a service's layers: what they can be asked.
+/// The handles of a service's layers and sagas: what they can be asked.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     /// Around its clients.
     pub(crate) stacks: Vec<Handles>,
     /// Before its routes.
     pub(crate) inbound: Vec<Bulkhead>,
+    /// Of its sagas, if it has any.
+    pub(crate) sagas: Option<Coordinator>,
 }
 
 /// A client of a REST service whose layers go by `name`.

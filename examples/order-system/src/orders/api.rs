@@ -69,11 +69,15 @@ async fn cancel(State(orders): State<Arc<Orders>>, Path(id): Path<String>) -> Re
             let detail = format!("The order is {}; only one that is confirmed can be cancelled.", order.state);
             Err(Problem::new(StatusCode::CONFLICT, "not-confirmed", detail).with("state", order.state))
         }
-        Cancelled::NotNow => Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "payments-unavailable",
-            "The payment could not be given back now; the order stays as it is.",
-        )),
+        Cancelled::NotNow(Some(reason)) => {
+            let detail = "The payment could not be given back now; the order stays as it is.";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "payments-unavailable", detail)
+                .with("reason", reason.name()))
+        }
+        Cancelled::NotNow(None) => {
+            let detail = "The order could not be cancelled now; it stays as it is.";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "orders-unavailable", detail))
+        }
         Cancelled::Unknown => Err(unknown_order()),
     }
 }

@@ -7,13 +7,14 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use buttress::saga::{SagaDefinition, ServeSaga};
+use buttress::saga::{SagaDefinition, SagaError, ServeSaga};
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::ServiceExt;
 
 use super::Services;
 use super::calls::{OfOrder, of_order};
 use super::store::{Order, Store};
+use crate::call::{NoAnswer, Reason};
 
 /// How long whoever cancels waits for the end of it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,8 +29,8 @@ pub(super) enum Cancelled {
     Soon(Order),
     /// It is neither confirmed nor cancelled.
     No(Order),
-    /// It could not be refunded, and stays as it is.
-    NotNow,
+    /// It could not be done, and stays as it is. The reason is why payments gave no answer, if that is why.
+    NotNow(Option<Reason>),
     Unknown,
 }
 
@@ -61,23 +62,30 @@ impl Services {
     /// Cancels the order, once, however many ask for it and however often.
     pub(super) async fn cancel(&self, saga: &ServeSaga<OfOrder>, id: &str) -> sqlx::Result<Cancelled> {
         let until = Instant::now() + PATIENCE;
-        let mut tried = false;
+        let mut failed = None;
         loop {
             let Some(order) = self.store.find(id).await? else { return Ok(Cancelled::Unknown) };
-            match order.state.as_str() {
-                "cancelled" => return Ok(Cancelled::Yes(order)),
-                "cancelling" if Instant::now() < until => sleep(LOOK_EVERY).await,
-                "cancelling" => return Ok(Cancelled::Soon(order)),
-                "confirmed" if tried => return Ok(Cancelled::NotNow),
-                "confirmed" => match timeout_at(until, saga.clone().oneshot(OfOrder::new(id))).await {
+            match (order.state.as_str(), &mut failed) {
+                ("cancelled", _) => return Ok(Cancelled::Yes(order)),
+                ("cancelling", _) if Instant::now() < until => sleep(LOOK_EVERY).await,
+                ("cancelling", _) => return Ok(Cancelled::Soon(order)),
+                ("confirmed", Some(error)) => return Ok(Cancelled::NotNow(reason(error))),
+                ("confirmed", failed) => match timeout_at(until, saga.clone().oneshot(OfOrder::new(id))).await {
+                    Ok(Ok(_)) => {}
                     // Whoever lost to another waits for that one.
-                    Ok(Err(error)) => tried = error.downcast_ref::<NotConfirmed>().is_none(),
-                    Ok(Ok(_)) | Err(_) => {}
+                    Ok(Err(error)) if error.downcast_ref::<NotConfirmed>().is_some() => {}
+                    Ok(Err(error)) => *failed = Some(error),
+                    Err(_elapsed) => return Ok(Cancelled::Soon(order)),
                 },
                 _ => return Ok(Cancelled::No(order)),
             }
         }
     }
+}
+
+/// Why there was no refund, if that is why.
+fn reason(error: &SagaError) -> Option<Reason> {
+    error.downcast_ref::<NoAnswer>().map(|no_answer| no_answer.reason)
 }
 
 async fn begin(store: Store, order: String) -> Result<(), Box<dyn Error + Send + Sync>> {

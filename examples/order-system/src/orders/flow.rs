@@ -89,8 +89,9 @@ impl Failure {
             Self::InventoryDown(call) => unavailable("inventory-unavailable", "The goods could not be reserved.", call),
             Self::PaymentsDown(call) => unavailable("payments-unavailable", "The payment could not be made.", call),
             Self::Broken(error) => match error.kind() {
-                Kind::Draining => {
-                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "Orders is about to stop.")
+                Kind::Step { .. } | Kind::Draining | Kind::TakenOver | Kind::Journal => {
+                    tracing::warn!(error = error as &dyn Error, "an order can't be taken");
+                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "orders-unavailable", "No order can be taken now.")
                 }
                 _ => Problem::internal(error),
             },

@@ -76,6 +76,7 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     let cancel_order = services.cancel_order();
     let coordinator = services.coordinator(&settings.journal).define(&cancel_order).start().await?;
     let cancel = coordinator.serve(&cancel_order);
+    watch.sagas = Some(coordinator.clone());
     let orders = Arc::new(Orders { catalogue, services, coordinator, cancel });
     let app = stack::inbound("orders", api::router(Arc::clone(&orders)), &mut watch);
     let address = listener.local_addr()?;

@@ -17,8 +17,8 @@ const BOUND: Duration = Duration::from_secs(60);
 const CUSTOMERS: u64 = 200;
 const KILLS: u32 = 10;
 /// Orders that must have been answered since the last kill, so that each is in the midst of something; or so long.
-const ANSWERED: u64 = 20;
-const AT_MOST: Duration = Duration::from_secs(2);
+const ANSWERED: u64 = 10;
+const AT_MOST: Duration = Duration::from_secs(1);
 
 /// Two hundred customers, each with one order under way at any time, who ask again with its key until they know.
 struct Crowd {
@@ -151,7 +151,7 @@ impl Crowd {
             {
                 return answer;
             }
-            sleep(Duration::from_millis(rng.u64(50..400))).await;
+            sleep(Duration::from_millis(rng.u64(100..600))).await;
         }
     }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use sqlx::ConnectOptions;
 use tokio::sync::Notify;
 
-use crate::support::{Customer, Shop, basket, eventually, is_problem, listener, nobody};
+use crate::support::{Customer, Shop, basket, eventually, is_problem, listener, nobody, start_orders};
 
 /// A stand-in for payments that keeps no books and counts.
 #[derive(Default)]
@@ -263,6 +263,31 @@ async fn goods_are_sold_when_inventory_is_back() {
     let settings = inventory::Settings { database: shop.data.database("inventory") };
     shop.inventory = Some(inventory::start(listener, settings).await.unwrap());
     eventually(async || (unfinished(&shop).await == 0).then_some(())).await;
+    shop.close().await;
+}
+
+/// What undoes a step is in the journal, so whoever opens that next goes on with it.
+#[tokio::test]
+async fn what_was_left_is_undone_after_the_next_start() {
+    let bank = Bank {
+        charge_status: Some(StatusCode::INTERNAL_SERVER_ERROR),
+        refunds_that_fail: AtomicUsize::new(usize::MAX),
+        ..Bank::default()
+    };
+    let (bank, address) = bank.serve().await;
+    let mut shop = Shop::with_payments_at(address).await;
+    let refused = shop.customer.order("ada", &[("gargoyle-1", 1)]).await;
+    assert_eq!(refused.body["being_undone"], json!(["payment", "reservation"]), "{}", refused.body);
+    shop.orders.take().unwrap().stop().await;
+
+    bank.refunds_that_fail.store(0, Ordering::SeqCst);
+    let inventory = shop.inventory.as_ref().unwrap().address();
+    shop.orders = Some(start_orders(&shop.data, inventory, address).await);
+    eventually(async || (unfinished(&shop).await == 0).then_some(())).await;
+    assert_eq!(*bank.refunds.lock().unwrap(), [refused.text("/order_id")]);
+    let orders = Customer::at(shop.orders.as_ref().unwrap().address());
+    let order = orders.get(&format!("/v1/orders/{}", refused.text("/order_id"))).await;
+    assert_eq!((order.text("/state"), order.text("/reason")), ("rejected", "payments_unavailable"));
     shop.close().await;
 }
 
