@@ -131,6 +131,8 @@ where
             Ok(_) => course.commit(None).await?,
             Err(ref error) if matches!(error.kind(), Kind::Parked { .. }) => {}
             Err(ref error) if course.phase() == Phase::Forward => course.fail(&causes(error), None).await?,
+            // It was decided already that it goes back, by the coordinator before this one for example.
+            Err(_) if matches!(course.phase(), Phase::Undoing { .. } | Phase::Ended { .. }) => {}
             // Past the pivot, and it can't be gone on with: what is journaled doesn't fit the definition any more.
             Err(ref error) => course.give_up(error),
         }

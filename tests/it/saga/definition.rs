@@ -211,6 +211,38 @@ fn before_the_pivot_a_crash_undoes_or_resumes_as_the_definition_says() {
 }
 
 #[test]
+fn a_saga_that_was_being_undone_goes_on_with_that_whatever_its_definition_says_of_resuming() {
+    let (seen, journal) = (Seen::default(), MemoryJournal::new());
+    let full = service_fn(async |_: String| Err::<(), _>(BoxError::from("full")));
+    let slowly = {
+        let seen = seen.clone();
+        service_fn(move |to: String| {
+            let seen = seen.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                seen.note(&format!("unseat {to}"));
+                Ok::<_, BoxError>(())
+            }
+        })
+    };
+    let trip = SagaDefinition::new("book-trip", 1)
+        .before_pivot(BeforePivot::Resume)
+        .step("seat", seen.service("seat", 4), |trip: &Trip| trip.to.clone(), |trip, seat| trip.seat = Some(seat))
+        .undo(slowly)
+        .step("full", full, |trip: &Trip| trip.to.clone(), |_, ()| {});
+    one_life(Duration::from_secs(1), async || {
+        let coordinator = Coordinator::in_shared_memory(journal.clone()).define(&trip).start().await.unwrap();
+        let _ = coordinator.serve(&trip).oneshot(graz()).await;
+        std::future::pending().await
+    });
+    one_life(REST, async || {
+        let _coordinator = Coordinator::in_shared_memory(journal.clone()).define(&trip).start().await.unwrap();
+        std::future::pending().await
+    });
+    assert_eq!(seen.log(), ["seat Graz act 0", "unseat Graz undo 0"]);
+}
+
+#[test]
 fn after_the_pivot_a_crash_goes_on_where_it_was() {
     let (seen, journal) = (Seen::default(), MemoryJournal::new());
     let trip = seen.trip();
