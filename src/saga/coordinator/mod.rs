@@ -112,17 +112,12 @@ impl Coordinator {
 
     /// A coordinator with its journal in memory: nothing survives the process. For tests, and for sagas that need not.
     pub fn in_memory() -> CoordinatorBuilder {
-        Self::in_journal_inline(MemoryJournal::new())
-    }
-
-    /// As [`in_memory`](Self::in_memory), with a journal of your own, which a second coordinator may share: tests restart
-    /// one that way.
-    pub fn in_shared_memory(journal: MemoryJournal) -> CoordinatorBuilder {
-        Self::in_journal_inline(journal)
+        Self::with_inline_journal(MemoryJournal::new())
     }
 
     /// A coordinator with a journal of your own that doesn't block: it is written in whichever task has something to write.
-    pub fn in_journal_inline(journal: impl Journal) -> CoordinatorBuilder {
+    /// Clones of a [`MemoryJournal`] are one journal, so a test can let a second coordinator find what the first left.
+    pub fn with_inline_journal(journal: impl Journal) -> CoordinatorBuilder {
         CoordinatorBuilder::new(move || Ok(Writer::inline(journal)))
     }
 
