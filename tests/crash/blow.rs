@@ -138,9 +138,9 @@ impl Blow {
                 struck.kills += 1;
             }
             Self::Late => {
-                world.process(participant).tell(&format!("arm inbound=pause:450@{}", visit(chance))).await;
+                world.process(participant).tell(&format!("arm inbound=pause:600@{}", visit(chance))).await;
                 struck.hit = world.process(participant).pauses(REACHED).await;
-                sleep(Duration::from_millis(chance.u64(250..600))).await;
+                sleep(Duration::from_millis(chance.u64(350..700))).await;
                 world.coordinator.kill().await;
                 struck.kills += 1;
             }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a client asks again before it gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 /// Two callers use the same keys, each for its own orders.
 const PRINCIPALS: [&str; 2] = ["ann", "bob"];
 

@@ -16,7 +16,7 @@ use crate::{
     blow::{Blow, Weathered},
     client::Mix,
     net::Weather,
-    shop::Fate::{self, Commits, Declines, Defined, Flaky, Labels, Panics, Refused, Resumed, Tips},
+    shop::Fate::{self, Commits, Declines, Defined, Flaky, Gifts, Labels, Panics, Refused, Resumed, Tips},
     world::World,
 };
 
@@ -28,9 +28,11 @@ struct Point {
     fates: &'static [Fate],
 }
 
-const ALL: &[Fate] =
-    &[Commits, Commits, Commits, Tips, Flaky, Refused, Declines, Panics, Labels, Defined, Defined, Resumed, Resumed];
-const GOOD: &[Fate] = &[Commits, Commits, Tips];
+const ALL: &[Fate] = &[
+    Commits, Commits, Commits, Tips, Flaky, Refused, Declines, Panics, Labels, Gifts, Gifts, Defined, Defined, Resumed,
+    Resumed,
+];
+const GOOD: &[Fate] = &[Commits, Commits, Tips, Gifts];
 const DEFINED: &[Fate] = &[Defined, Resumed];
 const BAD: &[Fate] = &[Refused, Declines, Declines, Panics, Labels];
 

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) const ON_HAND: i64 = 1_000_000_000;
 /// A charge of more than this is refused.
 pub(crate) const LIMIT: i64 = 100_000;
-/// How long a step waits for its answer.
-pub(crate) const STEP_TIMEOUT: Duration = Duration::from_millis(300);
-/// How long an undo or a promised call does.
-pub(crate) const UNDO_TIMEOUT: Duration = Duration::from_millis(600);
+/// How long a step waits for its answer. Short, so that many don't get it in time.
+pub(crate) const STEP_TIMEOUT: Duration = Duration::from_millis(400);
+/// How long an undo or a promised call does: longer, or a machine that is slow for a while never gets one done.
+pub(crate) const UNDO_TIMEOUT: Duration = Duration::from_millis(1500);
 
 pub(crate) const RELEASE: Call<Release> = Call::new("stock.release");
 pub(crate) const TAKE: Call<Take> = Call::new("stock.take");
@@ -45,6 +45,8 @@ pub(crate) enum Fate {
     Flaky,
     /// It prints a label, which nothing undoes, between the hold and the charge, which is above the limit.
     Labels,
+    /// As one that commits, with a gift that is a definition, nested in the handler's saga.
+    Gifts,
     /// It is a definition, undone if nobody is there to go on with it before its pivot.
     Defined,
     /// As that, and gone on with before its pivot as well.
@@ -54,11 +56,21 @@ pub(crate) enum Fate {
 impl Fate {
     /// Whether an order of it may ever be committed.
     pub(crate) fn may_commit(self) -> bool {
-        matches!(self, Self::Commits | Self::Tips | Self::Flaky | Self::Defined | Self::Resumed)
+        matches!(self, Self::Commits | Self::Tips | Self::Flaky | Self::Gifts | Self::Defined | Self::Resumed)
     }
 }
 
 impl Fate {
+    /// What is charged beside the order itself, with certainty.
+    pub(crate) fn surcharge(self) -> i64 {
+        match self {
+            Self::Gifts => 1,
+            // A tip and a gift.
+            Self::Defined | Self::Resumed => 2,
+            _ => 0,
+        }
+    }
+
     /// Whether it is carried out by a definition, which knows no idempotency keys.
     pub(crate) fn is_defined(self) -> bool {
         matches!(self, Self::Defined | Self::Resumed)
@@ -86,7 +98,6 @@ pub(crate) struct Take {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Refund {
     pub(crate) order: String,
-    pub(crate) step: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long it may take until everything is at rest.
-pub(crate) const REST: Duration = Duration::from_secs(20);
+pub(crate) const REST: Duration = Duration::from_secs(40);
 
 /// The three processes, their files, and everybody who asks. Dropped, the processes are killed, and the files are removed
 /// unless something was wrong.

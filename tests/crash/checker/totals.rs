@@ -18,12 +18,9 @@ pub(super) fn check(seen: &Seen<'_>, into: &mut Vec<Violation>) {
             found(into, "I3", Some(&saga.id), "committed, and nothing is seen of its order".to_owned());
             continue;
         };
-        cents += order.cents;
+        cents += order.cents + order.fate.surcharge();
         items += order.items;
         // The tip is the only step that may be missing from a committed order; a cent, if the journal says that it was given.
-        if order.fate.is_defined() {
-            cents += 1;
-        }
         if order.fate == Fate::Tips {
             let given = saga.steps().iter().filter(|step| step.last == Last::Done).count();
             cents += i64::from(given == 3);

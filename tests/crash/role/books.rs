@@ -27,7 +27,8 @@ pub(super) async fn open(dir: &Path, name: &str, tables: &'static str) -> Sqlite
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(Duration::from_secs(5));
-    let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
+    // Few: who waits for a connection waits in line, and who waits for SQLite's lock doesn't.
+    let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await.unwrap();
     BarrierLayer::create_table(&pool).await.unwrap();
     sqlx::raw_sql(EFFECTS).execute(&pool).await.unwrap();
     sqlx::raw_sql(tables).execute(&pool).await.unwrap();

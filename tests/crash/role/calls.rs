@@ -1,5 +1,7 @@
 //! The participants, as the coordinator calls them.
 
+use std::time::Duration;
+
 use buttress::{BoxError, StepLayer, TimeoutLayer};
 use bytes::Bytes;
 use http::{Request, uri::PathAndQuery};
@@ -13,23 +15,29 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
-use crate::shop::{Given, STEP_TIMEOUT, Wanted};
+use crate::shop::{Given, STEP_TIMEOUT, UNDO_TIMEOUT, Wanted};
 
 /// The stock, over gRPC.
 #[derive(Clone)]
 pub(super) struct Stock {
     channel: Channel,
+    within: Duration,
 }
 
 impl Stock {
     pub(super) fn at(url: String) -> Self {
-        Self { channel: Endpoint::from_shared(url).unwrap().connect_lazy() }
+        Self { channel: Endpoint::from_shared(url).unwrap().connect_lazy(), within: STEP_TIMEOUT }
+    }
+
+    /// For undos and promised calls.
+    pub(super) fn patient(&self) -> Self {
+        Self { within: UNDO_TIMEOUT, ..self.clone() }
     }
 
     pub(super) async fn ask(self, method: &'static str, order: String, items: i64) -> Result<(), BoxError> {
         let channel = ServiceBuilder::new()
             .layer(StepLayer::grpc())
-            .layer(TimeoutLayer::grpc("stock").within(STEP_TIMEOUT))
+            .layer(TimeoutLayer::grpc("stock").within(self.within))
             .service(self.channel);
         let mut client = tonic::client::Grpc::new(channel);
         client.ready().await?;
@@ -44,6 +52,7 @@ impl Stock {
 #[derive(Clone)]
 pub(super) struct Money {
     url: String,
+    within: Duration,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -51,13 +60,18 @@ impl Money {
     pub(super) fn at(url: String) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Self { url, client: Client::builder(TokioExecutor::new()).build(connector) }
+        Self { url, within: STEP_TIMEOUT, client: Client::builder(TokioExecutor::new()).build(connector) }
+    }
+
+    /// For undos and promised calls.
+    pub(super) fn patient(&self) -> Self {
+        Self { within: UNDO_TIMEOUT, ..self.clone() }
     }
 
     pub(super) async fn ask(self, path: &'static str, body: impl Serialize) -> Result<(), BoxError> {
         let client = ServiceBuilder::new()
             .layer(StepLayer::http())
-            .layer(TimeoutLayer::http("money").within(STEP_TIMEOUT))
+            .layer(TimeoutLayer::http("money").within(self.within))
             .service(self.client);
         let request = Request::post(format!("{}{path}", self.url))
             .header("content-type", "application/json")

@@ -56,7 +56,7 @@ pub(super) async fn live(place: Place) {
     config.undo_timeout = UNDO_TIMEOUT;
     config.undo_attempts = setting("CRASH_ATTEMPTS", FOR_EVER);
     config.takeovers = setting("CRASH_TAKEOVERS", FOR_EVER);
-    config.backoff = Backoff::exponential(Duration::from_millis(10)).at_most(Duration::from_millis(80));
+    config.backoff = Backoff::exponential(Duration::from_millis(10)).at_most(Duration::from_millis(500));
     let mut options = SqliteOptions::default();
     // Often, so that many of those that are killed are killed near one.
     options.checkpoint_pages = 16;
@@ -65,21 +65,22 @@ pub(super) async fn live(place: Place) {
     let coordinator = Coordinator::with_journal(journal)
         .config(config)
         .on(RELEASE, {
-            let stock = stock.clone();
+            let stock = stock.patient();
             service_fn(move |args: Release| stock.clone().ask("Release", args.order, 0))
         })
         .on(TAKE, {
-            let stock = stock.clone();
+            let stock = stock.patient();
             service_fn(move |args: Take| stock.clone().ask("Take", args.order, 0))
         })
         .on(REFUND, {
-            let money = money.clone();
+            let money = money.patient();
             service_fn(move |args: Refund| money.clone().ask("/refunds", args))
         })
         .on(RECEIPT, {
-            let money = money.clone();
+            let money = money.patient();
             service_fn(move |args: Receipt| money.clone().ask("/receipts", args))
         })
+        .define(&defined::gift(&money))
         .define(&defined)
         .define(&resumed)
         .start()
@@ -168,12 +169,15 @@ impl Shop {
             saga.step("label").run(|_| self.stock.clone().ask("Label", id(), 0)).await?;
         }
         let cents = if matches!(order.fate, Fate::Refused) { LIMIT + 1 } else { order.cents };
-        let charge = saga.step("charge").undo(REFUND, |_| Refund { order: id(), step: "charge".to_owned() });
+        let charge = saga.step("charge").undo(REFUND, |_| Refund { order: id() });
         charge.run(|_| self.money.clone().ask("/charges", Charge { order: id(), cents })).await?;
+        if order.fate == Fate::Gifts {
+            saga.nest(&defined::gift(&self.money), id()).await?;
+        }
         saga.then(TAKE, Take { order: id() });
         saga.then(RECEIPT, Receipt { order: id() });
         if order.fate == Fate::Tips {
-            let tip = saga.step("tip").undo(REFUND, |_| Refund { order: id(), step: "tip".to_owned() });
+            let tip = saga.step("tip").undo(REFUND, |_| Refund { order: id() });
             // Whether it works out is no reason not to place the order; if nobody knows, it is given back.
             let _ = tip.run(|_| self.money.clone().ask("/charges", Charge { order: id(), cents: 1 })).await;
         }

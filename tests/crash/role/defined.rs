@@ -1,4 +1,4 @@
-//! Orders that are sagas by definition: a hold and a tip side by side, a charge that decides, and then only forward.
+//! Orders that are sagas by definition: a hold and a tip side by side, a gift, a charge that decides, and then only forward.
 
 use axum::{
     Json, Router,
@@ -6,12 +6,13 @@ use axum::{
     routing::post,
 };
 use buttress::{
+    BoxError,
     saga::{BeforePivot, Kind, SagaDefinition, SagaError, ServeSaga},
     step::StepOutcome,
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tower::{ServiceExt, service_fn};
+use tower::{Service, ServiceExt, service_fn};
 
 use super::calls::{Money, Stock};
 use crate::shop::{Answered, Charge, LIMIT, Order, Receipt, Refund};
@@ -29,22 +30,33 @@ impl Defined {
     }
 }
 
+/// A cent for wrapping an order.
+pub(super) fn gift(money: &Money) -> SagaDefinition<String, Charge> {
+    SagaDefinition::new("gift", 1)
+        .step("wrap", charging(money), |order: &String| Charge { order: order.clone(), cents: 1 }, |_, ()| {})
+        .undo(giving_back(money))
+}
+
+fn charging(money: &Money) -> impl Calls<Charge> {
+    let money = money.clone();
+    service_fn(move |charge: Charge| money.clone().ask("/charges", charge))
+}
+
+fn giving_back(money: &Money) -> impl Calls<Charge> {
+    let money = money.patient();
+    service_fn(move |charge: Charge| money.clone().ask("/refunds", Refund { order: charge.order }))
+}
+
+trait Calls<A>: Service<A, Response = (), Error = BoxError, Future: Send> + Clone + Send + 'static {}
+
+impl<A, S> Calls<A> for S where S: Service<A, Response = (), Error = BoxError, Future: Send> + Clone + Send + 'static {}
+
 pub(super) fn definition(stock: &Stock, money: &Money, before_pivot: BeforePivot) -> SagaDefinition<Defined, Receipt> {
     let name = if before_pivot == BeforePivot::Undo { "defined" } else { "resumed" };
     let [reserve, release, take] = ["Reserve", "Release", "Take"].map(|method| {
         let stock = stock.clone();
         service_fn(move |(order, items): (String, i64)| stock.clone().ask(method, order, items))
     });
-    let [tip, charge] = [(); 2].map(|()| {
-        let money = money.clone();
-        service_fn(move |charge: Charge| money.clone().ask("/charges", charge))
-    });
-    let give_back = {
-        let money = money.clone();
-        service_fn(move |charge: Charge| {
-            money.clone().ask("/refunds", Refund { order: charge.order, step: "tip".to_owned() })
-        })
-    };
     let receipt = {
         let money = money.clone();
         service_fn(move |receipt: Receipt| money.clone().ask("/receipts", receipt))
@@ -56,10 +68,21 @@ pub(super) fn definition(stock: &Stock, money: &Money, before_pivot: BeforePivot
             steps
                 .step("reserve", reserve, move |defined| (id(defined), defined.order.items), |_, ()| {})
                 .undo(release)
-                .step("tip", tip, move |defined| Charge { order: id(defined), cents: defined.tip() }, |_, ()| {})
-                .undo(give_back)
+                .step(
+                    "tip",
+                    charging(money),
+                    move |defined| Charge { order: id(defined), cents: defined.tip() },
+                    |_, ()| {},
+                )
+                .undo(giving_back(money))
         })
-        .step("charge", charge, move |defined| Charge { order: id(defined), cents: defined.order.cents }, |_, ()| {})
+        .nest("gift", &gift(money), id, |_, _| {})
+        .step(
+            "charge",
+            charging(money),
+            move |defined| Charge { order: id(defined), cents: defined.order.cents },
+            |_, ()| {},
+        )
         .pivot()
         .step("take", take, move |defined| (id(defined), 0), |_, ()| {})
         .step("receipt", receipt, move |defined| Receipt { order: id(defined) }, |_, ()| {})
