@@ -41,6 +41,8 @@ pub(crate) enum Manners {
     HangsUp(Duration),
     /// K1: hangs up after so long, and never comes back.
     Leaves(Duration),
+    /// Has only so long at first, and asks again when that is over.
+    Hurries(Duration),
     /// K2: eight times at once.
     Crowd,
     /// K3: then asks for something else with the same key.
@@ -104,7 +106,8 @@ impl Clients {
                         0 | 1 => Manners::HangsUp(Duration::from_millis(chance.u64(..30))),
                         2 => Manners::Leaves(Duration::from_millis(chance.u64(..30))),
                         3 => Manners::Crowd,
-                        4 | 5 => Manners::Misuses,
+                        4 | 5 => Manners::Hurries(Duration::from_millis(chance.u64(5..80))),
+                        6 | 7 => Manners::Misuses,
                         _ => Manners::Plain,
                     };
                     clients.place(fate, manners, &mut chance).await;
@@ -138,6 +141,12 @@ impl Clients {
             Manners::Leaves(after) => {
                 let _ = timeout(after, self.once(&principal, &key, &order)).await;
                 Vec::new()
+            }
+            Manners::Hurries(within) => {
+                // Whatever it says, for it may be the last word.
+                let first = self.within(Some(within), &principal, &key, &order).await;
+                let first = first.filter(|told| told.commits() || told.is_final_failure());
+                first.into_iter().chain(self.ask(&principal, &key, &order).await).collect()
             }
             Manners::Crowd => {
                 let asking = (0..8).map(|_| {
@@ -187,6 +196,10 @@ impl Clients {
 
     /// One request; nothing if there was no answer.
     async fn once(&self, principal: &str, key: &str, order: &Order) -> Option<Told> {
+        self.within(None, principal, key, order).await
+    }
+
+    async fn within(&self, within: Option<Duration>, principal: &str, key: &str, order: &Order) -> Option<Told> {
         let route = match order.fate {
             Fate::Defined => "defined",
             Fate::Resumed => "resumed",
@@ -196,8 +209,11 @@ impl Clients {
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::AUTHORIZATION, principal)
             .header("idempotency-key", key)
-            .body(Full::from(serde_json::to_vec(order).unwrap()))
-            .unwrap();
+            .body(Full::from(serde_json::to_vec(order).unwrap()));
+        let mut request = request.unwrap();
+        if let Some(within) = within {
+            request.headers_mut().insert("x-request-timeout-ms", (within.as_millis() as u64).into());
+        }
         let response = self.client.request(request).await.ok()?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.ok()?.to_bytes();
