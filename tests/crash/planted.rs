@@ -47,6 +47,7 @@ fn found(mistake: Planted, invariants: &[&str]) {
             };
             assert!(is_violated, "{} doesn't violate {invariant}:\n{}", mistake.as_str(), wrong.report);
         }
+        let _ = std::fs::remove_dir_all(&wrong.dir);
     });
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Wrong {
     /// It didn't come to rest in time.
     pub(crate) is_restless: bool,
     pub(crate) report: String,
+    /// Where everything is that was left.
+    pub(crate) dir: PathBuf,
 }
 
 impl World {
@@ -129,7 +131,7 @@ impl World {
                 report.push_str(&history.tell(saga));
             }
         }
-        Err(Wrong { violations, is_restless: rested.is_err(), report })
+        Err(Wrong { violations, is_restless: rested.is_err(), report, dir: self.dir.clone() })
     }
 
     /// Kills everybody, and removes the files.
