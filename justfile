@@ -31,6 +31,10 @@ features:
 loom:
     .ci/run loom
 
+# Kills a coordinator and its participants for ten minutes; BUTTRESS_CRASH_SEED repeats the plan of a run
+crash seconds="600":
+    BUTTRESS_CRASH_SECONDS={{ seconds }} cargo test -p buttress --test crash -- every_kill
+
 # Licences, banned crates and sources (needs cargo-deny)
 deny:
     cargo deny check licenses bans sources

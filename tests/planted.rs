@@ -102,7 +102,7 @@ async fn a_step_and_then_a_second(saga: Saga) -> Result<StatusCode, SagaError> {
 #[tokio::test(start_paused = true)]
 async fn each_mistake_of_the_layer_shows_and_its_failpoints_are_where_they_are_said_to_be() {
     let mut journal = MemoryJournal::new();
-    let coordinator = Coordinator::in_shared_memory(journal.clone()).start().await.unwrap();
+    let coordinator = Coordinator::with_inline_journal(journal.clone()).start().await.unwrap();
     let layer = SagaLayer::http(&coordinator, "place-order").idempotency(Required);
     let app: Router = Router::new().route("/orders", post(a_step_and_then_a_second).layer(layer));
     let ask = async |user: &'static str, key: &'static str| {

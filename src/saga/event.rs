@@ -6,8 +6,10 @@ use crate::{
     name::Name,
     saga::{
         SagaError,
-        course::{Course, Stage},
-        hub::causes,
+        coordinator::{
+            course::{Course, Stage},
+            hub::causes,
+        },
         journal::{JournalError, SagaRow, State},
         machine::Setback,
     },

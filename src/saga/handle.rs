@@ -10,10 +10,9 @@ use crate::{
     name::Name,
     saga::{
         Call, SagaDefinition,
-        course::Course,
+        coordinator::{course::Course, hub::causes},
         definition::Place,
         error::{Kind, SagaError},
-        hub::causes,
         journal::Invocation,
     },
     step::{Op, SagaId, StepContext, StepKey, StepOutcome, check_name},

@@ -25,7 +25,10 @@ use crate::{
     BoxError,
     config::check_duration,
     name::Name,
-    saga::{course::Course, error::SagaError, registry::Registry},
+    saga::{
+        coordinator::{course::Course, registry::Registry},
+        error::SagaError,
+    },
     step::{StepKey, check_name},
 };
 

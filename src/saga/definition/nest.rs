@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     name::Name,
-    saga::{course::Course, error::SagaError, registry::Registry},
+    saga::{
+        coordinator::{course::Course, registry::Registry},
+        error::SagaError,
+    },
 };
 
 /// A nested saga whose state's type is put away.

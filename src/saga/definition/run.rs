@@ -14,10 +14,9 @@ use crate::{
     BoxError, Rejection, failpoint,
     name::Name,
     saga::{
-        course::Course,
+        coordinator::{course::Course, hub::causes},
         error::{Kind, SagaError},
         handle::UnderWay,
-        hub::causes,
         journal::{Entry, Record},
         machine::{Item, Phase, Status},
     },
@@ -132,6 +131,8 @@ where
             Ok(_) => course.commit(None).await?,
             Err(ref error) if matches!(error.kind(), Kind::Parked { .. }) => {}
             Err(ref error) if course.phase() == Phase::Forward => course.fail(&causes(error), None).await?,
+            // It was decided already that it goes back, by the coordinator before this one for example.
+            Err(_) if matches!(course.phase(), Phase::Undoing { .. } | Phase::Ended { .. }) => {}
             // Past the pivot, and it can't be gone on with: what is journaled doesn't fit the definition any more.
             Err(ref error) => course.give_up(error),
         }

@@ -17,9 +17,8 @@ use crate::{
     Deadline,
     saga::{
         Coordinator,
-        coordinator::Origin,
+        coordinator::{Origin, turns::Turn},
         error::{Kind, SagaError},
-        turns::Turn,
     },
 };
 

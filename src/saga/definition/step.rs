@@ -14,7 +14,7 @@ use super::run::{Merge, Place};
 use crate::{
     BoxError,
     name::Name,
-    saga::{journal::Invocation, registry::Registry},
+    saga::{coordinator::registry::Registry, journal::Invocation},
     step::{StepKey, check_name},
 };
 

@@ -196,18 +196,50 @@ fn before_the_pivot_a_crash_undoes_or_resumes_as_the_definition_says() {
         let trip = seen.trip().before_pivot(policy);
         seen.room_hangs.store(1, Ordering::Relaxed);
         one_life(Duration::from_secs(1), async || {
-            let builder = Coordinator::in_shared_memory(journal.clone()).define(&trip);
+            let builder = Coordinator::with_inline_journal(journal.clone()).define(&trip);
             let coordinator = builder.start().await.unwrap();
             let _ = coordinator.serve(&trip).oneshot(graz()).await;
         });
         seen.room_hangs.store(0, Ordering::Relaxed);
         one_life(REST, async || {
-            let builder = Coordinator::in_shared_memory(journal.clone()).define(&trip);
+            let builder = Coordinator::with_inline_journal(journal.clone()).define(&trip);
             let _coordinator = builder.start().await.unwrap();
             std::future::pending().await
         });
         assert_eq!(seen.log(), log, "{policy:?}");
     }
+}
+
+#[test]
+fn a_saga_that_was_being_undone_goes_on_with_that_whatever_its_definition_says_of_resuming() {
+    let (seen, journal) = (Seen::default(), MemoryJournal::new());
+    let full = service_fn(async |_: String| Err::<(), _>(BoxError::from("full")));
+    let slowly = {
+        let seen = seen.clone();
+        service_fn(move |to: String| {
+            let seen = seen.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                seen.note(&format!("unseat {to}"));
+                Ok::<_, BoxError>(())
+            }
+        })
+    };
+    let trip = SagaDefinition::new("book-trip", 1)
+        .before_pivot(BeforePivot::Resume)
+        .step("seat", seen.service("seat", 4), |trip: &Trip| trip.to.clone(), |trip, seat| trip.seat = Some(seat))
+        .undo(slowly)
+        .step("full", full, |trip: &Trip| trip.to.clone(), |_, ()| {});
+    one_life(Duration::from_secs(1), async || {
+        let coordinator = Coordinator::with_inline_journal(journal.clone()).define(&trip).start().await.unwrap();
+        let _ = coordinator.serve(&trip).oneshot(graz()).await;
+        std::future::pending().await
+    });
+    one_life(REST, async || {
+        let _coordinator = Coordinator::with_inline_journal(journal.clone()).define(&trip).start().await.unwrap();
+        std::future::pending().await
+    });
+    assert_eq!(seen.log(), ["seat Graz act 0", "unseat Graz undo 0"]);
 }
 
 #[test]
@@ -217,12 +249,12 @@ fn after_the_pivot_a_crash_goes_on_where_it_was() {
     // The pivot may have happened, for it failed and nobody knows how: it can only be asked again.
     seen.confirm_fails.store(u32::MAX, Ordering::Relaxed);
     one_life(Duration::from_secs(5), async || {
-        let coordinator = Coordinator::in_shared_memory(journal.clone()).define(&trip).start().await.unwrap();
+        let coordinator = Coordinator::with_inline_journal(journal.clone()).define(&trip).start().await.unwrap();
         let _ = coordinator.serve(&trip).oneshot(graz()).await;
     });
     seen.confirm_fails.store(0, Ordering::Relaxed);
     one_life(REST, async || {
-        let _coordinator = Coordinator::in_shared_memory(journal.clone()).define(&trip).start().await.unwrap();
+        let _coordinator = Coordinator::with_inline_journal(journal.clone()).define(&trip).start().await.unwrap();
         std::future::pending().await
     });
     assert_eq!(seen.log(), ["seat Graz act 0", "room Graz act 1", "confirm act 2", "tell Graz act 3"]);
@@ -234,11 +266,11 @@ fn h9_a_definition_that_is_missing_at_the_start_is_named() {
     let trip = seen.trip();
     seen.room_hangs.store(1, Ordering::Relaxed);
     one_life(Duration::from_secs(1), async || {
-        let coordinator = Coordinator::in_shared_memory(journal.clone()).define(&trip).start().await.unwrap();
+        let coordinator = Coordinator::with_inline_journal(journal.clone()).define(&trip).start().await.unwrap();
         let _ = coordinator.serve(&trip).oneshot(graz()).await;
     });
     one_life(REST, async || {
-        let error = Coordinator::in_shared_memory(journal.clone()).start().await.unwrap_err();
+        let error = Coordinator::with_inline_journal(journal.clone()).start().await.unwrap_err();
         assert!(matches!(&error, StartError::Unregistered { .. }));
         let said = error.to_string();
         assert!(said.contains("call book-trip@1:seat") && said.contains("definition book-trip version 1"), "{said}");
@@ -307,7 +339,7 @@ fn a_nested_saga_goes_on_after_a_crash_where_it_was() {
     seen.room_hangs.store(1, Ordering::Relaxed);
     for within in [Duration::from_secs(1), REST] {
         one_life(within, async || {
-            let coordinator = Coordinator::in_shared_memory(journal.clone()).define(&tour).start().await.unwrap();
+            let coordinator = Coordinator::with_inline_journal(journal.clone()).define(&tour).start().await.unwrap();
             if within < REST {
                 let _ = coordinator.serve(&tour).oneshot(Vec::new()).await;
             }
@@ -327,7 +359,11 @@ async fn a_handler_nests_a_definition_beside_steps_of_its_own() {
     let inner = seen.clone();
     let failed: Result<(), buttress::saga::SagaError> = coordinator
         .scope("holiday", async move |saga: buttress::saga::Saga| {
-            saga.step("pack").run(async |_| Ok::<_, BoxError>(inner.note("pack"))).await?;
+            let pack = async |_| {
+                inner.note("pack");
+                Ok::<_, BoxError>(())
+            };
+            saga.step("pack").run(pack).await?;
             let error = saga.nest(&trip, graz()).await.unwrap_err();
             assert!(error.to_string().contains("can't be journaled"), "{error}");
             assert_eq!(saga.nest(&stay, graz()).await?.room, Some(7));

@@ -53,14 +53,14 @@ async fn stuck(coordinator: &Coordinator, world: &World) {
 #[tokio::test(start_paused = true)]
 async fn what_a_drained_coordinator_left_is_taken_over_within_100_ms_of_the_next_look() {
     let (journal, world) = (MemoryJournal::new(), World::default());
-    let coordinator = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     stuck(&coordinator, &world).await;
     sleep(Duration::from_secs(30)).await;
     let began = Instant::now();
     assert!(coordinator.drain(REST).await.unwrap().in_time, "an undo that waits isn't waited for");
     assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
     world.fail_undos(0);
-    let _next = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let _next = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     sleep(Duration::from_millis(100)).await;
     assert_eq!(world.log(), ["do reserve", "undo reserve"]);
 }
@@ -68,16 +68,16 @@ async fn what_a_drained_coordinator_left_is_taken_over_within_100_ms_of_the_next
 #[tokio::test(start_paused = true)]
 async fn a_saga_that_waits_while_coordinators_are_replaced_in_good_order_is_not_parked_for_it() {
     let (journal, world) = (MemoryJournal::new(), World::default());
-    let first = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let first = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     stuck(&first, &world).await;
     first.drain(REST).await.unwrap();
     for _ in 0..6 {
-        let next = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        let next = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
         sleep(Duration::from_secs(5)).await;
         next.drain(REST).await.unwrap();
     }
     world.fail_undos(0);
-    let _last = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let _last = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     sleep(Duration::from_secs(60)).await;
     assert_eq!(world.log(), ["do reserve", "undo reserve"]);
 }
@@ -110,7 +110,7 @@ async fn an_operator_who_hangs_up_at_any_moment_leaves_no_saga_that_nobody_works
 #[tokio::test(start_paused = true)]
 async fn thousands_of_sagas_that_were_left_are_undone_a_few_at_a_time() {
     let (journal, world) = (MemoryJournal::new(), World::default());
-    let first = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let first = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     for _ in 0..3000 {
         stuck(&first, &world).await;
     }
@@ -128,7 +128,7 @@ async fn thousands_of_sagas_that_were_left_are_undone_a_few_at_a_time() {
         }
     });
     let began = Instant::now();
-    let _next = Coordinator::in_shared_memory(journal.clone()).on(TAKE_BACK, undoer).start().await.unwrap();
+    let _next = Coordinator::with_inline_journal(journal.clone()).on(TAKE_BACK, undoer).start().await.unwrap();
     sleep(Duration::from_secs(10)).await;
     assert!(began.elapsed() < Duration::from_secs(11));
     let all = Filter { state: Some(State::Undone), name: None, before: None, limit: 10_000 };
@@ -187,7 +187,7 @@ async fn h7_an_undo_that_never_works_is_parked_and_the_others_go_on() {
             Ok(())
         }
     });
-    let builder = Coordinator::in_shared_memory(journal.clone()).on(TAKE_BACK, undoer).config(config);
+    let builder = Coordinator::with_inline_journal(journal.clone()).on(TAKE_BACK, undoer).config(config);
     let coordinator = builder.start().await.unwrap();
     let inner = world.clone();
     let ended: Result<(), SagaError> = coordinator
@@ -256,7 +256,7 @@ async fn a_promise_that_cannot_be_made_makes_the_saga_fail() {
 #[tokio::test(start_paused = true)]
 async fn what_a_handler_failed_with_is_journaled_in_part_if_it_is_long() {
     let (journal, world) = (MemoryJournal::new(), World::default());
-    let coordinator = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     let inner = world.clone();
     #[derive(Debug)]
     struct Long;
@@ -299,7 +299,7 @@ async fn an_undo_that_panics_even_while_its_arguments_are_read_is_tried_again() 
     let undo = service_fn(async |_: Explosive| Ok::<_, BoxError>(()));
     let mut config = CoordinatorConfig::default();
     config.undo_attempts = 2;
-    let builder = Coordinator::in_shared_memory(journal.clone()).on(EXPLOSIVE, undo).config(config);
+    let builder = Coordinator::with_inline_journal(journal.clone()).on(EXPLOSIVE, undo).config(config);
     let coordinator = builder.start().await.unwrap();
     let ended: Result<(), SagaError> = coordinator
         .scope("place-order", async move |saga: Saga| {

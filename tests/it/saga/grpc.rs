@@ -133,7 +133,7 @@ type Around = SagaService<Shop, Grpc>;
 async fn shop(configure: impl FnOnce(SagaLayer<Grpc>) -> SagaLayer<Grpc>) -> (Coordinator, Shop, EchoClient<Around>) {
     let journal = Counting::default();
     let shop = Shop { journal: Some(journal.clone()), ..Shop::default() };
-    let coordinator = shop.world.register(Coordinator::in_journal_inline(journal)).start().await.unwrap();
+    let coordinator = shop.world.register(Coordinator::with_inline_journal(journal)).start().await.unwrap();
     let service = configure(SagaLayer::grpc(&coordinator, "place-order")).layer(shop.clone());
     (coordinator, shop, EchoClient::new(service))
 }

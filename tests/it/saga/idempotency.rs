@@ -214,7 +214,7 @@ async fn k2_between_two_nodes_the_first_step_decides_who_runs() {
     let (shop, journal) = (Shop::default(), MemoryJournal::new());
     let mut apps = Vec::new();
     for _ in 0..2 {
-        let builder = shop.world.register(Coordinator::in_shared_memory(journal.clone()));
+        let builder = shop.world.register(Coordinator::with_inline_journal(journal.clone()));
         apps.push(shop.app(&builder.start().await.unwrap()));
     }
     let (one, two) = tokio::join!(ask(&apps[0], "k", "a book"), ask(&apps[1], "k", "a book"));
@@ -264,7 +264,7 @@ async fn h17_a_key_belongs_to_one_kind_of_saga() {
 #[tokio::test(start_paused = true)]
 async fn h17_the_claim_is_in_the_sagas_first_transaction_and_holds_no_token() {
     let (shop, mut journal) = (Shop::default(), MemoryJournal::new());
-    let coordinator = shop.world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let coordinator = shop.world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     let app = shop.app(&coordinator);
     let call = tokio::spawn(async move {
         let headers = [("idempotency-key", "k"), ("authorization", "Bearer secret")];
@@ -326,7 +326,7 @@ async fn h17_a_final_refusal_is_kept_and_given_again() {
 async fn an_answer_is_kept_though_no_step_ran_for_it_and_a_refusal_is_not() {
     let world = World::default();
     let journal = Counting::default();
-    let coordinator = world.register(Coordinator::in_journal_inline(journal.clone())).start().await.unwrap();
+    let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     let runs = Arc::new(AtomicUsize::new(0));
     let count = runs.clone();
     let handler = async move |body: String| {
@@ -454,13 +454,13 @@ fn one_life(within: Duration, life: impl AsyncFnOnce()) {
 fn k4_after_a_crash_undid_a_saga_its_key_runs_anew_and_one_that_committed_keeps_its_answer() {
     let (shop, journal) = (Shop::default(), MemoryJournal::new());
     one_life(Duration::from_millis(1500), async || {
-        let coordinator = shop.world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        let coordinator = shop.world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
         let app = shop.app(&coordinator);
         assert_eq!(ask(&app, "committed", "a book").await.2, "1: a book");
         ask(&app, "crashed", "a book").await;
     });
     one_life(REST, async || {
-        let coordinator = shop.world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        let coordinator = shop.world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
         let app = shop.app(&coordinator);
         assert_eq!(ask(&app, "committed", "a book").await, (201, true, "1: a book".to_owned()));
         assert_eq!(ask(&app, "crashed", "a book").await, (201, false, "3: a book".to_owned()));

@@ -119,7 +119,7 @@ async fn a_failing_answer_waits_only_so_long_for_its_undo() {
 async fn a_handler_that_runs_no_step_writes_nothing() {
     let world = World::default();
     let journal = super::counting::Counting::default();
-    let coordinator = world.register(Coordinator::in_journal_inline(journal.clone())).start().await.unwrap();
+    let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     let begun = journal.writes();
     for status in [StatusCode::OK, StatusCode::BAD_REQUEST] {
         let handler = async move |_: Saga| status;
@@ -307,7 +307,7 @@ async fn k1_a_client_that_hangs_up_can_have_its_saga_undone() {
 async fn an_answer_whose_commit_cannot_be_written_says_that_the_outcome_is_not_known() {
     let world = World::default();
     let journal = super::counting::Counting::default();
-    let coordinator = world.register(Coordinator::in_journal_inline(journal.clone())).start().await.unwrap();
+    let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     let (inner, failing) = (world.clone(), journal.clone());
     let handler = async move |saga: Saga| {
         step(&saga, &inner, "reserve").await?;
@@ -417,7 +417,7 @@ async fn h15_the_journal_has_the_last_word_between_two_coordinators() {
     let journal = buttress::saga::journal::MemoryJournal::new();
     let mut apps = Vec::new();
     for _ in 0..2 {
-        let coordinator = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
         apps.push(exclusive(&coordinator, &world, OnConflict::Locked));
     }
     let late = async {

@@ -51,7 +51,7 @@ fn a_saga_whose_process_died_is_undone_by_the_next_one() {
     let (journal, world) = (MemoryJournal::new(), World::default());
     let first = process();
     first.block_on(async {
-        let coordinator = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
         let inner = world.clone();
         tokio::spawn(async move {
             coordinator
@@ -67,7 +67,7 @@ fn a_saga_whose_process_died_is_undone_by_the_next_one() {
     assert_eq!(world.log(), ["do reserve", "do charge"], "a living coordinator keeps its sagas");
     drop(first);
     process().block_on(async {
-        let _second = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        let _second = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
         assert_eq!(at_rest(&journal).await, State::Undone);
     });
     assert_eq!(world.log(), ["do reserve", "do charge", "undo charge", "undo reserve"]);
@@ -79,7 +79,7 @@ fn calls_promised_by_a_saga_whose_process_died_are_made_by_the_next_one() {
     let first = process();
     first.block_on(async {
         let hangs = service_fn(async |_: String| pending::<Result<(), BoxError>>().await);
-        let builder = Coordinator::in_shared_memory(journal.clone()).on(TELL, hangs);
+        let builder = Coordinator::with_inline_journal(journal.clone()).on(TELL, hangs);
         let coordinator = builder.start().await.unwrap();
         let inner = world.clone();
         let committed: Result<(), SagaError> = coordinator
@@ -92,7 +92,7 @@ fn calls_promised_by_a_saga_whose_process_died_are_made_by_the_next_one() {
     });
     drop(first);
     process().block_on(async {
-        let _second = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        let _second = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
         assert_eq!(at_rest(&journal).await, State::Done);
     });
     assert_eq!(world.log(), ["do charge", "tell receipt"]);
@@ -103,8 +103,8 @@ async fn h1_a_coordinator_that_lost_its_lease_acts_no_more_and_its_saga_is_undon
     let (journal, world) = (MemoryJournal::new(), World::default());
     let shaky = Shaky::over(&journal);
     let faults = shaky.faults.clone();
-    let zombie = world.register(Coordinator::in_journal_inline(shaky)).start().await.unwrap();
-    let _other = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let zombie = world.register(Coordinator::with_inline_journal(shaky)).start().await.unwrap();
+    let _other = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     let (inner, stood_still) = (world.clone(), LEASE * 3);
     let began = Instant::now();
     let ended = tokio::spawn(async move {
@@ -132,9 +132,9 @@ async fn h1_a_coordinator_that_lost_its_lease_acts_no_more_and_its_saga_is_undon
 #[tokio::test(start_paused = true)]
 async fn a_saga_that_thinks_for_longer_than_a_lease_before_its_first_step_is_its_coordinators() {
     let (journal, world) = (MemoryJournal::new(), World::default());
-    let coordinator = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     sleep(Duration::from_millis(700)).await;
-    let _other = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let _other = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     for thinks in (0..20).map(|n| LEASE * 2 + Duration::from_millis(100) * n) {
         let inner = world.clone();
         let ended: Result<(), SagaError> = coordinator
@@ -155,7 +155,7 @@ fn h8_a_saga_that_takes_its_process_down_each_time_is_parked_for_somebody_to_loo
     let (journal, world) = (MemoryJournal::new(), World::default());
     let first = process();
     first.block_on(async {
-        let coordinator = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
         let inner = world.clone();
         tokio::spawn(async move {
             coordinator
@@ -176,12 +176,12 @@ fn h8_a_saga_that_takes_its_process_down_each_time_is_parked_for_somebody_to_loo
             pending::<Result<(), BoxError>>()
         });
         process().block_on(async {
-            let _next = Coordinator::in_shared_memory(journal.clone()).on(TAKE_BACK, deadly).start().await.unwrap();
+            let _next = Coordinator::with_inline_journal(journal.clone()).on(TAKE_BACK, deadly).start().await.unwrap();
             tries.recv().await.unwrap();
         });
     }
     process().block_on(async {
-        let fourth = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        let fourth = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
         assert_eq!(at_rest(&journal).await, State::Parked);
         let id = sagas(&journal)[0].id;
         fourth.retry(id, None).await.unwrap();
@@ -194,7 +194,7 @@ fn h8_a_saga_that_takes_its_process_down_each_time_is_parked_for_somebody_to_loo
 fn h9_a_coordinator_that_lacks_a_call_of_an_unfinished_saga_says_which_and_does_not_start() {
     let (journal, world) = (MemoryJournal::new(), World::default());
     process().block_on(async {
-        let coordinator = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+        let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
         let inner = world.clone();
         tokio::spawn(async move {
             let handler = async move |saga: Saga| {
@@ -207,7 +207,7 @@ fn h9_a_coordinator_that_lacks_a_call_of_an_unfinished_saga_says_which_and_does_
         sleep(LEASE).await;
     });
     process().block_on(async {
-        let error = Coordinator::in_shared_memory(journal.clone()).start().await.unwrap_err();
+        let error = Coordinator::with_inline_journal(journal.clone()).start().await.unwrap_err();
         let StartError::Unregistered { calls, .. } = &error else { panic!("{error}") };
         assert_eq!(calls, &["world.take-back", "world.tell"]);
         assert!(error.to_string().contains("world.take-back"), "{error}");
@@ -220,7 +220,7 @@ async fn h12_finished_sagas_are_forgotten_and_unfinished_ones_never() {
     let mut config = CoordinatorConfig::default();
     config.retention = Duration::from_secs(600);
     let coordinator =
-        world.register(Coordinator::in_shared_memory(journal.clone())).config(config).start().await.unwrap();
+        world.register(Coordinator::with_inline_journal(journal.clone())).config(config).start().await.unwrap();
     for _ in 0..1200 {
         let inner = world.clone();
         let ended: Result<(), SagaError> =
@@ -252,7 +252,7 @@ async fn h20_a_lease_that_ends_in_an_hour_by_somebody_elses_clock_is_waited_for(
         scope.spawn(move || {
             first.block_on(async {
                 // An hour ahead of the wall.
-                let coordinator = world.register(Coordinator::in_shared_memory(journal)).start().await.unwrap();
+                let coordinator = world.register(Coordinator::with_inline_journal(journal)).start().await.unwrap();
                 sleep(hour).await;
                 let ended = coordinator.scope::<(), SagaError, _>("place-order", async move |saga: Saga| {
                     step(&saga, &world, "reserve").await?;
@@ -265,7 +265,7 @@ async fn h20_a_lease_that_ends_in_an_hour_by_somebody_elses_clock_is_waited_for(
     let until = sagas(&journal)[0].lease_until.unwrap();
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     assert!(Duration::from_millis(until) > wall + hour - LEASE);
-    let _second = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let _second = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     sleep(hour / 2).await;
     assert_eq!(world.log(), ["do reserve"], "its owner may live");
     sleep(hour).await;
@@ -277,7 +277,7 @@ async fn h13_a_journal_that_fails_is_told_to_those_who_wait_and_nothing_is_begun
     let (journal, world) = (MemoryJournal::new(), World::default());
     let shaky = Shaky::over(&journal);
     let faults = shaky.faults.clone();
-    let coordinator = world.register(Coordinator::in_journal_inline(shaky)).start().await.unwrap();
+    let coordinator = world.register(Coordinator::with_inline_journal(shaky)).start().await.unwrap();
     let (inner, breaks) = (world.clone(), faults.clone());
     let ended: Result<(), SagaError> = coordinator
         .scope("place-order", async move |saga: Saga| {
@@ -296,6 +296,6 @@ async fn h13_a_journal_that_fails_is_told_to_those_who_wait_and_nothing_is_begun
     assert_eq!(another.unwrap_err().kind(), &Kind::Journal);
     assert_eq!(faults.writes.load(SeqCst), before, "after a failure nothing is written");
     assert_eq!(world.log(), ["do reserve"]);
-    let _other = world.register(Coordinator::in_shared_memory(journal.clone())).start().await.unwrap();
+    let _other = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     assert_eq!(at_rest(&journal).await, State::Undone);
 }

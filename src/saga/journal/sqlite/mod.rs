@@ -26,7 +26,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, config::
 use self::lock::Lock;
 pub use self::options::SqliteOptions;
 use super::{Filter, Journal, JournalError, Lookup, Needs, Record, SagaRow, Write, Written};
-use crate::step::SagaId;
+use crate::{failpoint, step::SagaId};
 
 thread_local! {
     /// How many pages the write-ahead log held after this thread's last commit. SQLite's hook carries no state of ours.
@@ -90,7 +90,9 @@ impl SqliteJournal {
     fn transaction(&mut self, batch: &[Write]) -> rusqlite::Result<Result<Vec<Written>, JournalError>> {
         // At the start of a batch, not at the end of one: nobody's acknowledgement waits for it, or is spoiled by it.
         if self.pages >= self.options.checkpoint_pages {
+            failpoint::hit("C20");
             self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            failpoint::hit("C20");
             self.pages = 0;
         }
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
@@ -103,6 +105,7 @@ impl SqliteJournal {
             Err(write::Trouble::Damaged(error)) => return Ok(Err(error)),
         };
         PAGES.set(self.pages);
+        failpoint::hit("C2");
         transaction.commit()?;
         self.next_lsn = next_lsn;
         self.pages = PAGES.get();

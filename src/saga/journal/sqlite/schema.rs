@@ -29,6 +29,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path, options: &SqliteOpti
         let script = format!("BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {number}; COMMIT;");
         connection.execute_batch(&script).map_err(failed)?;
     }
+    crate::failpoint::hit("C20");
     // A log that begins anew is found to be one, and holds nothing that an earlier process left.
     let (busy, frames) =
         to_the_end(connection, "PRAGMA wal_checkpoint(TRUNCATE)", |row| Ok((row.get(0)?, row.get(1)?)))

@@ -204,6 +204,9 @@ impl Writing<'_> {
             }
             forget.execute([id])?;
         }
+        if !over.is_empty() {
+            crate::failpoint::hit("C20");
+        }
         Ok(Written::Pruned(over.len() as u32))
     }
 }

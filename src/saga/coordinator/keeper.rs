@@ -1,0 +1,133 @@
+//! What a coordinator does without being asked: holds on to its sagas, takes over those of others that died, forgets.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::{
+    failpoint,
+    saga::{
+        coordinator::{course::Course, hub::Hub},
+        definition::{Found, Resume},
+        journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
+        machine::Machine,
+    },
+};
+
+/// How many sagas are taken over, or forgotten, in one transaction.
+const AT_ONCE: u32 = 500;
+/// How often what has expired is forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// Begins to keep the coordinator's sagas; ends when the coordinator is gone or drained.
+///
+/// Leases are renewed three times in their time, and those of others looked at twice as often: what somebody who died
+/// has left is begun to be undone within a sixth of a lease after that has run out.
+pub(crate) fn keep(hub: &Arc<Hub>) {
+    let every = (hub.config.lease / 6).max(Duration::from_millis(1));
+    tokio::spawn(keeping(Arc::downgrade(hub), every));
+}
+
+async fn keeping(hub: Weak<Hub>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut pruned = Instant::now();
+    for nth in 1_u64.. {
+        ticks.tick().await;
+        let Some(hub) = hub.upgrade() else { return };
+        // Whoever drains waits for this round, so that nothing is taken over after all was let go of.
+        let Some(_at_work) = hub.enter() else { return };
+        let mut kept = Ok(());
+        if nth.is_multiple_of(2) {
+            kept = renew(&hub).await;
+        }
+        // Nobody else writes to an exclusive journal, so nobody else's leases run out in it.
+        if kept.is_ok() && !hub.writer.is_exclusive() {
+            kept = take_over(&hub, false).await;
+        }
+        if kept.is_ok() && pruned.elapsed() >= PRUNE_EVERY {
+            pruned = Instant::now();
+            kept = prune(&hub).await;
+        }
+        if let Err(error) = kept {
+            tracing::error!(%error, "can't keep the sagas");
+            return;
+        }
+    }
+}
+
+async fn renew(hub: &Hub) -> Result<(), JournalError> {
+    let renew = Write::Renew { owner: hub.owner.clone(), lease_until: hub.lease_until() };
+    hub.writer.write(renew).await.map(drop)
+}
+
+/// Forgets what has expired, a little at a time.
+async fn prune(hub: &Hub) -> Result<(), JournalError> {
+    loop {
+        match hub.writer.write(Write::Prune { now: hub.clock.now(), limit: AT_ONCE }).await? {
+            Written::Pruned(AT_ONCE..) => {}
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Takes over what nobody holds, and has it undone or finished. `at_start` nobody else is alive who could hold what is in
+/// an exclusive journal.
+pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), JournalError> {
+    let all = at_start && hub.writer.is_exclusive();
+    loop {
+        let claim = Write::Claim {
+            owner: hub.owner.clone(),
+            now: hub.clock.now(),
+            lease_until: hub.lease_until(),
+            scope: if all { ClaimScope::All } else { ClaimScope::Expired },
+            limit: AT_ONCE,
+        };
+        let Written::Claimed(claimed) = hub.writer.write(claim).await? else { return Ok(()) };
+        if !claimed.is_empty() {
+            failpoint::reach("C18").await;
+        }
+        let was_last = claimed.len() < AT_ONCE as usize;
+        for (row, records) in claimed {
+            recover(hub, &row, &records);
+        }
+        if was_last {
+            return Ok(());
+        }
+    }
+}
+
+fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
+    let machine = match Machine::taken_over(row, records, hub.config.rules()) {
+        Ok(machine) => machine,
+        Err(inconsistent) => {
+            // Left as it is: nothing that we could write would make it better.
+            tracing::error!(saga = %row.id, name = %row.name, problem = inconsistent.0, "saga's journal is damaged");
+            return;
+        }
+    };
+    let Some(at_work) = hub.enter() else { return };
+    tracing::info!(saga = %row.id, name = %row.name, epoch = row.epoch, "saga taken over");
+    let course = Course::new(Arc::clone(hub), at_work, row.name.clone(), machine);
+    let is_decided = records.iter().any(|record| matches!(record.entry, Entry::Commit));
+    let poisoned = (row.takeovers > hub.config.takeovers)
+        .then(|| format!("taken over {} times without getting anywhere", row.takeovers));
+    let definition = hub.definition(row.name.as_str(), row.version).filter(|definition| {
+        is_decided || definition.is_at_pivot(records) || (definition.goes_on() && poisoned.is_none())
+    });
+    course.tell(|machine, now| machine.recover(poisoned.as_deref(), definition.is_some(), now));
+    course.conducted();
+    if let Some(definition) = definition {
+        let until = row.deadline.map(|deadline| Instant::now() + hub.clock.until(deadline));
+        resume(definition, course, records, Found { poisoned, until });
+    }
+}
+
+/// Has a definition go on with a saga where its records end, in a task of its own.
+pub(crate) fn resume(definition: &Arc<dyn Resume>, course: Arc<Course>, records: &[Record], found: Found) {
+    tokio::spawn(definition.resume(course, records, found));
+}
