@@ -1,8 +1,8 @@
 //! Processes that die at any instant: in the end every order is whole, or never was.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -26,6 +26,8 @@ struct Crowd {
     seed: u64,
     answered: AtomicU64,
     closing: AtomicBool,
+    /// Who asks for what, and what was the last answer that didn't stand.
+    asking: Mutex<BTreeMap<String, String>>,
 }
 
 /// What a customer was told.
@@ -41,23 +43,28 @@ struct Told {
 async fn money_and_stock_balance_though_orders_is_killed_ten_times_and_the_others_with_it() {
     let seed = std::env::var("KILL_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("KILL_SEED={seed}");
-    timeout(BOUND, scenario(seed)).await.expect("it took too long");
-}
-
-async fn scenario(seed: u64) {
-    let began = Instant::now();
-    let mut rng = fastrand::Rng::with_seed(seed);
     let fault_seed = (seed % 1000).to_string();
-    let mut fleet = Fleet::start(&["--fail-payments", "0.05", "--seed", &fault_seed]).await;
+    let fleet = Fleet::start(&["--fail-payments", "0.05", "--seed", &fault_seed]).await;
     let crowd = Arc::new(Crowd {
         shop: Customer::at(fleet.orders.address()),
         seed,
         answered: AtomicU64::new(0),
         closing: AtomicBool::new(false),
+        asking: Mutex::default(),
     });
+    let books = fleet.data.path().to_owned();
+    if timeout(BOUND, scenario(fleet, &crowd)).await.is_err() {
+        let asking = crowd.asking.lock().unwrap();
+        panic!("not through after {BOUND:?}; the books are in {}; still asking: {asking:#?}", books.display());
+    }
+}
+
+async fn scenario(mut fleet: Fleet, crowd: &Arc<Crowd>) {
+    let (began, seed) = (Instant::now(), crowd.seed);
+    let mut rng = fastrand::Rng::with_seed(seed);
     let customers: Vec<_> = (0..CUSTOMERS)
         .map(|number| {
-            let crowd = Arc::clone(&crowd);
+            let crowd = Arc::clone(crowd);
             tokio::spawn(async move { crowd.customer(number).await })
         })
         .collect();
@@ -145,11 +152,19 @@ impl Crowd {
 
     /// Asks until there is an answer that stands.
     async fn insist(&self, rng: &mut fastrand::Rng, path: &str, key: Option<&str>, body: &str) -> Answer {
+        let who = format!("{path} {}", key.unwrap_or_default());
         loop {
-            if let Some(answer) = self.shop.try_post(path, key, body.to_owned()).await
-                && stands(&answer)
-            {
-                return answer;
+            let answer = self.shop.try_post(path, key, body.to_owned()).await;
+            match answer {
+                Some(answer) if stands(&answer) => {
+                    self.asking.lock().unwrap().remove(&who);
+                    return answer;
+                }
+                answer => {
+                    let answer =
+                        answer.map_or("none".to_owned(), |answer| format!("{} {}", answer.status, answer.body));
+                    self.asking.lock().unwrap().insert(who.clone(), answer);
+                }
             }
             sleep(Duration::from_millis(rng.u64(100..600))).await;
         }
