@@ -29,7 +29,7 @@
 //! other says "not now": its key is free again once everything is undone. So is that of a refusal for which no step ran, for
 //! nothing happened; the next attempt is judged anew.
 //!
-//! An answer is kept for as long as its saga ([`retention`](super::CoordinatorConfig::retention), a day by default), with its
+//! An answer is kept for as long as its saga ([`retention`](crate::saga::CoordinatorConfig::retention), a day by default), with its
 //! status, its body, its trailers, and the headers that say what the body is ([more](super::SagaLayer::keep_headers)); never a
 //! cookie, unless that is asked for. It may take [64 KiB](super::SagaLayer::answer_limit); one that is larger, or isn't
 //! complete a second after its head, is handed on and not kept, and its key then gives 409.
