@@ -2,6 +2,10 @@
 
 use futures_util::future::join_all;
 
+use order_system::DataDir;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
+
 use crate::processes::{Fleet, Process, audited, order_system};
 use crate::support::{Customer, basket, eventually, is_problem};
 
@@ -88,4 +92,19 @@ async fn a_second_orders_over_the_same_journal_is_refused() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("orders.saga.db"), "{said}");
     fleet.stop().await.remove().unwrap();
+}
+
+#[tokio::test]
+async fn books_of_an_earlier_version_are_refused_untouched() {
+    let data = DataDir::temporary().unwrap();
+    let options = SqliteConnectOptions::new().filename(data.database("inventory")).create_if_missing(true);
+    let mut old = options.connect().await.unwrap();
+    sqlx::query("CREATE TABLE product (sku TEXT PRIMARY KEY)").execute(&mut old).await.unwrap();
+    old.close().await.unwrap();
+    let arguments = ["service", "inventory", "--data", data.path().to_str().unwrap()];
+    let output = order_system().args(arguments).output().await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("inventory.db was made by another version"), "{said}");
+    data.remove().unwrap();
 }
