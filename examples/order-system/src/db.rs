@@ -10,6 +10,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 /// How long a service remembers the steps it did: longer than any coordinator tries to undo one.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// Which schemas these are: 2 is the first with sagas. There is nothing to be kept of earlier ones, so nothing migrates them.
+const VERSION: i64 = 2;
+
 /// Begins a transaction that writes: one that starts by reading and then writes can be refused.
 pub(crate) const WRITE: &str = "BEGIN IMMEDIATE";
 
@@ -33,9 +36,28 @@ pub(crate) async fn open(path: &Path, schema: &'static str) -> sqlx::Result<Sqli
         .max_lifetime(None)
         .connect_with(options)
         .await?;
+    check_version(&pool, path).await?;
     sqlx::raw_sql(schema).execute(&pool).await?;
     let barrier = BarrierLayer::http(pool.clone());
     barrier.migrate().await?;
     barrier.prune(REMEMBERED).await?;
     Ok(pool)
+}
+
+/// Refuses what was made by another version, before anything of it is changed; and marks what is new.
+async fn check_version(pool: &SqlitePool, path: &Path) -> sqlx::Result<()> {
+    let (version, tables): (i64, i64) =
+        sqlx::query_as("SELECT user_version, (SELECT COUNT(*) FROM sqlite_schema) FROM pragma_user_version")
+            .fetch_one(pool)
+            .await?;
+    if tables > 0 && version != VERSION {
+        let problem = format!(
+            "{} was made by another version of the order system ({version}, this is {VERSION}); use another directory",
+            path.display()
+        );
+        return Err(sqlx::Error::Configuration(problem.into()));
+    }
+    // A pragma takes no parameters.
+    sqlx::query("PRAGMA user_version = 2").execute(pool).await?;
+    Ok(())
 }

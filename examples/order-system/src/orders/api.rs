@@ -26,6 +26,7 @@ pub(super) fn router(orders: Arc<Orders>) -> Router {
     let place_order = SagaLayer::http(&orders.coordinator, "place-order")
         .idempotency(Required)
         .body_limit(LARGEST_BODY)
+        .undo_wait(told::REST_WITHIN)
         .deadline(PLACED_WITHIN);
     let place = post(place).layer(place_order).layer(from_fn_with_state(Arc::clone(&orders), told::tell));
     let routes = Router::new()

@@ -19,8 +19,8 @@ use tokio::time::{sleep, timeout};
 use super::Orders;
 use crate::web::{LARGEST_BODY, Problem};
 
-/// How long a confirmed order's answer waits for the goods to be sold; they will be in any case.
-const REST_WITHIN: Duration = Duration::from_secs(1);
+/// How long an answer waits for what follows it: the goods to be sold, or everything to be undone. It will be in any case.
+pub(super) const REST_WITHIN: Duration = Duration::from_secs(2);
 /// The first look whether they are, and the longest wait between two.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LONGEST_WAIT: Duration = Duration::from_millis(50);
