@@ -42,3 +42,8 @@ deny:
 # What each layer costs, beside tower's; `just bench timeout` only those with this in their name
 bench *names:
     cargo bench -p buttress --bench layers -- {{ names }}
+
+# What sagas and their journal cost on this disk
+bench-sagas:
+    cargo bench -p buttress --bench journal
+    cargo bench -p buttress --bench sagas
