@@ -21,7 +21,7 @@ fn what_was_written_is_there_when_it_is_opened_again() {
 }
 
 #[test]
-fn a_file_that_is_open_is_refused_by_whatever_name() {
+fn h19_a_file_that_is_open_is_refused_by_whatever_name() {
     let folder = Folder::new();
     let journal = SqliteJournal::open(folder.file()).unwrap();
     let file = folder.file().canonicalize().unwrap();
@@ -39,7 +39,7 @@ fn a_file_that_is_open_is_refused_by_whatever_name() {
 
 /// The other process is this test again, told by the environment to hold the file until its input ends.
 #[test]
-fn a_file_that_another_process_has_open_is_refused_until_that_is_gone() {
+fn h19_a_file_that_another_process_has_open_is_refused_until_that_is_gone() {
     use std::{
         io::{BufRead, BufReader},
         process::{Command, Stdio},
@@ -53,7 +53,7 @@ fn a_file_that_another_process_has_open_is_refused_until_that_is_gone() {
     }
     let folder = Folder::new();
     let mut other = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "saga::journal::file::a_file_that_another_process_has_open_is_refused_until_that_is_gone"])
+        .args(["--exact", "saga::journal::file::h19_a_file_that_another_process_has_open_is_refused_until_that_is_gone"])
         .arg("--nocapture")
         .env(HOLD, folder.file())
         .stdin(Stdio::piped())
