@@ -53,7 +53,10 @@ fn h19_a_file_that_another_process_has_open_is_refused_until_that_is_gone() {
     }
     let folder = Folder::new();
     let mut other = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "saga::journal::file::h19_a_file_that_another_process_has_open_is_refused_until_that_is_gone"])
+        .args([
+            "--exact",
+            "saga::journal::file::h19_a_file_that_another_process_has_open_is_refused_until_that_is_gone",
+        ])
         .arg("--nocapture")
         .env(HOLD, folder.file())
         .stdin(Stdio::piped())
