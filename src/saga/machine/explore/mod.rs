@@ -103,10 +103,10 @@ impl Scenario {
 
     #[track_caller]
     fn holds(&self) {
-        let began = std::time::SystemTime::now();
+        let began = tokio::time::Instant::now();
         match self.explore() {
             Ok((runs, states)) => {
-                let took = began.elapsed().unwrap_or_default();
+                let took = began.elapsed();
                 println!("{runs} runs through {states} states in {took:?}: {self:?}");
             }
             Err((fault, path)) => {
