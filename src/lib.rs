@@ -71,6 +71,7 @@ mod macros;
 
 mod config;
 mod name;
+mod registered;
 mod sync;
 
 mod deadline;
@@ -94,6 +95,7 @@ pub mod retry;
 #[cfg(feature = "timeout")]
 pub mod timeout;
 
+pub mod registry;
 #[cfg(feature = "standard")]
 pub mod standard;
 

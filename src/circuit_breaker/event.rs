@@ -2,8 +2,6 @@
 
 use std::{fmt, time::Duration};
 
-use tokio::sync::broadcast;
-
 use super::config::CircuitBreakerConfig;
 use crate::{name::Name, outcome::Cause, rejection::Reason};
 
@@ -140,40 +138,20 @@ impl fmt::Display for Change {
     }
 }
 
-pub(super) fn changed(name: &Name, change: &Change) {
+/// `key` is there for the breakers of a keyed one, and no field otherwise.
+pub(super) fn changed(name: &Name, key: Option<&str>, change: &Change) {
     let (policy, name, from, to) = (super::POLICY, name.as_str(), change.from.as_str(), change.to.as_str());
     match change.to {
-        State::Open | State::ForcedOpen => tracing::warn!(policy, name, from, to, "{change}"),
-        _ => tracing::info!(policy, name, from, to, "{change}"),
+        State::Open | State::ForcedOpen => tracing::warn!(policy, name, key, from, to, "{change}"),
+        _ => tracing::info!(policy, name, key, from, to, "{change}"),
     }
 }
 
-pub(super) fn refused(name: &Name, state: State, retry_after: Option<Duration>) {
+pub(super) fn refused(name: &Name, key: Option<&str>, state: State, retry_after: Option<Duration>) {
     let (policy, name, reason) = (super::POLICY, name.as_str(), Reason::CircuitOpen.as_str());
-    tracing::debug!(policy, name, reason, state = state.as_str(), ?retry_after, "call refused");
+    tracing::debug!(policy, name, key, reason, state = state.as_str(), ?retry_after, "call refused");
 }
 
 pub(super) fn reconfigured(name: &Name, config: &CircuitBreakerConfig) {
     tracing::info!(policy = super::POLICY, name = name.as_str(), ?config, "settings changed");
-}
-
-/// The changes of a breaker since [`subscribe`](super::CircuitBreaker::subscribe).
-#[derive(Debug)]
-pub struct Changes(pub(super) broadcast::Receiver<Change>);
-
-impl Changes {
-    /// The next change; `None` once the breaker is gone. Who falls more than 64 changes behind misses the oldest.
-    ///
-    /// # Cancel safety
-    ///
-    /// A future that is dropped before it is ready has taken nothing.
-    pub async fn next(&mut self) -> Option<Change> {
-        loop {
-            match self.0.recv().await {
-                Ok(change) => return Some(change),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
-    }
 }

@@ -87,15 +87,19 @@ mod rules;
 mod service;
 mod state;
 mod status;
+mod watch;
 
 pub use self::{
     breaker::{CircuitBreaker, CircuitBreakerSnapshot},
     config::{CircuitBreakerConfig, SlowCalls, WhenOpen, Window},
-    event::{Change, ChangeReason, Changes, State},
+    event::{Change, ChangeReason, State},
     layer::CircuitBreakerLayer,
     permit::Permit,
     service::CircuitBreakerService,
+    watch::{Changes, NamedChange, NamedChanges},
 };
+
+pub(crate) use self::watch::watch_all;
 
 /// What this policy is called in rejections, events and metrics.
 const POLICY: &str = "circuit_breaker";

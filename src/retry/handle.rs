@@ -9,7 +9,12 @@ use std::{
 };
 
 use super::{config::RetryConfig, event, replay::Limit};
-use crate::{budget::Budget, config::InvalidConfig, name::Name};
+use crate::{
+    budget::Budget,
+    config::InvalidConfig,
+    name::Name,
+    registered::{Listed, Registered},
+};
 
 /// A retry policy: what [`RetryLayer::handle`](super::RetryLayer::handle) gives, to watch it and to set it anew. A clone
 /// is the same policy.
@@ -23,6 +28,29 @@ struct Shared {
     /// Goes up with each change of `current`. A service has the settings at hand, and looks only at this.
     version: AtomicU32,
     current: Mutex<Arc<Settings>>,
+}
+
+static ALL: Registered<Shared> = Registered::new();
+
+impl Listed for Retry {
+    const KIND: &'static str = "retry";
+
+    fn listed() -> Vec<Self> {
+        ALL.alive().into_iter().map(|shared| Self { shared }).collect()
+    }
+
+    fn name(&self) -> &Name {
+        self.name()
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RetrySnapshot { retries, recovered, budget_available, .. } = self.snapshot();
+        let attempts = self.settings().config.max_attempts;
+        write!(
+            f,
+            "{attempts} attempts at most, {retries} retries made, {recovered} calls saved, {budget_available} left"
+        )
+    }
 }
 
 /// What stays, whatever the settings.
@@ -95,7 +123,9 @@ impl Retry {
         let budget = Budget::valid(config.budget);
         let settings = Settings::new(config, budget, core.clone(), 0);
         let shared = Shared { core, version: AtomicU32::new(0), current: Mutex::new(Arc::new(settings)) };
-        Self { shared: Arc::new(shared) }
+        let shared = Arc::new(shared);
+        ALL.add(&shared);
+        Self { shared }
     }
 
     /// The policy's name.
