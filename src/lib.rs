@@ -75,6 +75,8 @@ mod registered;
 mod sync;
 
 mod deadline;
+#[cfg(feature = "circuit-breaker")]
+mod keyed;
 mod outcome;
 pub mod protocol;
 mod rejection;
