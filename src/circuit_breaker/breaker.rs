@@ -82,10 +82,14 @@ impl Listed for CircuitBreaker {
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CircuitBreakerSnapshot { state, calls, failures, open_for, .. } = self.snapshot();
-        match open_for {
-            Some(open_for) => write!(f, "{state}, next probe in {:.1}s", open_for.as_secs_f64()),
-            None => write!(f, "{state}, {failures} of {calls} calls failed"),
+        let CircuitBreakerSnapshot { state, calls, failures, open_for, ramp_share, .. } = self.snapshot();
+        write!(f, "{state}, ")?;
+        match (open_for, ramp_share) {
+            (Some(open_for), _) => write!(f, "next probe in {:.1}s", open_for.as_secs_f64()),
+            (None, Some(share)) => {
+                write!(f, "lets {:.0} % through, {failures} of {calls} calls failed", share * 100.0)
+            }
+            (None, None) => write!(f, "{failures} of {calls} calls failed"),
         }
     }
 }
@@ -108,6 +112,8 @@ pub struct CircuitBreakerSnapshot {
     pub slow: u64,
     /// How long until a probe is let through, if the breaker is open.
     pub open_for: Option<Duration>,
+    /// The share of calls that is let through, if the breaker closed of late and [ramps](CircuitBreakerConfig::ramp).
+    pub ramp_share: Option<f64>,
     /// How many probes are on their way, if the breaker is half-open.
     pub probes_in_flight: u32,
     /// How many probes have succeeded, if the breaker is half-open.
@@ -212,6 +218,7 @@ impl CircuitBreaker {
             failures: tally.failures,
             slow: tally.slow,
             open_for: machine.open_until().map(|until| until.saturating_duration_since(now)),
+            ramp_share: core.ramp_share(now),
             probes_in_flight,
             probes_succeeded,
             probes_failed,

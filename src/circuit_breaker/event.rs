@@ -57,6 +57,8 @@ pub struct Change {
     pub reason: ChangeReason,
     /// For how long the breaker is open, where it is.
     pub open_for: Option<Duration>,
+    /// How long until it lets all calls through again, where it closed and [ramps](CircuitBreakerConfig::ramp).
+    pub ramp: Option<Duration>,
     /// Whether the breaker is a [shadow](State::Shadow), which only says what it would have done.
     pub shadow: bool,
 }
@@ -126,14 +128,15 @@ impl fmt::Display for ChangeReason {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, reason, open_for, shadow } = self;
+        let Self { from, to, reason, open_for, ramp, shadow } = self;
         if *shadow {
             f.write_str("shadow: ")?;
         }
         write!(f, "{from} -> {to} ({reason})")?;
-        match open_for {
-            Some(open_for) => write!(f, ", next probe in {:.1}s", open_for.as_secs_f64()),
-            None => Ok(()),
+        match (open_for, ramp) {
+            (Some(open_for), _) => write!(f, ", next probe in {:.1}s", open_for.as_secs_f64()),
+            (None, Some(ramp)) => write!(f, ", all calls in {:.1}s", ramp.as_secs_f64()),
+            (None, None) => Ok(()),
         }
     }
 }

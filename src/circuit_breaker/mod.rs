@@ -16,6 +16,10 @@
 //!                                             └──────────┘
 //! ```
 //!
+//! A service that has just recovered may be down again at once if all its callers come back in one moment. With
+//! [`ramp`](CircuitBreakerLayer::ramp), a breaker that closes lets a tenth of the calls through at first, and over the time
+//! you give it, all of them.
+//!
 //! ```
 //! use buttress::CircuitBreakerLayer;
 //! use tower::{BoxError, ServiceBuilder, ServiceExt};
@@ -83,6 +87,7 @@ mod layer;
 #[cfg(all(test, not(buttress_loom)))]
 mod model;
 mod permit;
+mod ramp;
 mod rules;
 mod service;
 mod state;
