@@ -96,6 +96,9 @@ macro_rules! policies {
 policies! {
     /// A circuit breaker.
     #[cfg(feature = "circuit-breaker")] CircuitBreaker(crate::circuit_breaker::CircuitBreaker), circuit_breaker;
+    /// A circuit breaker a key.
+    #[cfg(feature = "circuit-breaker")]
+    KeyedCircuitBreaker(crate::circuit_breaker::AnyKeyedCircuitBreaker), keyed_circuit_breaker;
     /// A retry.
     #[cfg(feature = "retry")] Retry(crate::retry::Retry), retry;
     /// A timeout.

@@ -64,7 +64,7 @@ pub(super) struct Shared {
 
 /// Which one of a keyed breaker's it is, and where it tells of its changes.
 pub(super) struct Of {
-    pub(super) key: Arc<str>,
+    pub(super) key: Box<dyn fmt::Debug + Send + Sync>,
     pub(super) changes: Arc<Channel<NamedChange>>,
 }
 
@@ -344,6 +344,16 @@ impl CircuitBreaker {
         self.shared.core.peek(Instant::now)
     }
 
+    /// Whether anybody else has this breaker, and be it for a call.
+    pub(super) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    /// Whether nothing would be lost with this breaker that protects anybody.
+    pub(super) fn is_idle(&self) -> bool {
+        self.shared.core.is_idle(Instant::now)
+    }
+
     pub(super) fn pauses(&self) -> bool {
         self.shared.core.pauses()
     }
@@ -408,7 +418,7 @@ impl Shared {
         self.changes.send(|| change.clone());
         let named = || NamedChange {
             name: self.name.clone(),
-            key: self.of.as_ref().map(|of| of.key.clone()),
+            key: self.key().map(|key| format!("{key:?}").into()),
             change: change.clone(),
         };
         if let Some(of) = &self.of {
@@ -417,7 +427,7 @@ impl Shared {
         tell_all(named);
     }
 
-    fn key(&self) -> Option<&str> {
-        self.of.as_ref().map(|of| &*of.key)
+    fn key(&self) -> Option<&dyn fmt::Debug> {
+        self.of.as_ref().map(|of| &*of.key as &dyn fmt::Debug)
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 
 /// How many different windows a breaker can be given in its life. Windows are never taken away, so that the closed
 /// state can read them without a lock or a reference count.
-const WINDOWS: usize = 16;
+pub(super) const WINDOWS: usize = 16;
 
 /// For how long nobody has asked for a probe of a breaker that isn't needed any more.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
@@ -334,10 +334,7 @@ impl Core {
                 return Ok(number as u8);
             }
         }
-        Err(InvalidConfig::new(
-            "circuit_breaker.window",
-            format!("{window:?} would be the breaker's {}th different window, and it can have {WINDOWS}", WINDOWS + 1),
-        ))
+        Err(too_many_windows(window))
     }
 
     fn publish_if(&self, change: Option<Change>, machine: &Machine) -> Option<Change> {
@@ -358,6 +355,12 @@ impl Core {
         }
         self.status.store(Status::of(machine, window).0, Ordering::Release);
     }
+}
+
+pub(super) fn too_many_windows(window: Window) -> InvalidConfig {
+    let nth = WINDOWS + 1;
+    let problem = format!("{window:?} would be the breaker's {nth}th different window, and it can have {WINDOWS}");
+    InvalidConfig::new("circuit_breaker.window", problem)
 }
 
 #[cfg(all(test, buttress_loom))]

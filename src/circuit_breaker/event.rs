@@ -1,6 +1,11 @@
 //! What a breaker tells: its states, and why it went from one to another.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt::{self, Debug},
+    time::Duration,
+};
+
+use tracing::field::debug;
 
 use super::config::CircuitBreakerConfig;
 use crate::{name::Name, outcome::Cause, rejection::Reason};
@@ -141,8 +146,9 @@ impl fmt::Display for Change {
     }
 }
 
-/// `key` is there for the breakers of a keyed one, and no field otherwise.
-pub(super) fn changed(name: &Name, key: Option<&str>, change: &Change) {
+/// `key` is a field of the breakers of a keyed one only.
+pub(super) fn changed(name: &Name, key: Option<&dyn Debug>, change: &Change) {
+    let key = key.map(debug);
     let (policy, name, from, to) = (super::POLICY, name.as_str(), change.from.as_str(), change.to.as_str());
     match change.to {
         State::Open | State::ForcedOpen => tracing::warn!(policy, name, key, from, to, "{change}"),
@@ -150,11 +156,21 @@ pub(super) fn changed(name: &Name, key: Option<&str>, change: &Change) {
     }
 }
 
-pub(super) fn refused(name: &Name, key: Option<&str>, state: State, retry_after: Option<Duration>) {
+pub(super) fn refused(name: &Name, key: Option<&dyn Debug>, state: State, retry_after: Option<Duration>) {
+    let key = key.map(debug);
     let (policy, name, reason) = (super::POLICY, name.as_str(), Reason::CircuitOpen.as_str());
     tracing::debug!(policy, name, key, reason, state = state.as_str(), ?retry_after, "call refused");
 }
 
 pub(super) fn reconfigured(name: &Name, config: &CircuitBreakerConfig) {
     tracing::info!(policy = super::POLICY, name = name.as_str(), ?config, "settings changed");
+}
+
+pub(super) fn reconfigured_keyed(name: &Name, max_keys: usize, config: &CircuitBreakerConfig) {
+    tracing::info!(policy = super::POLICY, name = name.as_str(), max_keys, ?config, "settings changed for all keys");
+}
+
+pub(super) fn forgotten(name: &Name, key: &dyn Debug, state: State) {
+    let (policy, name, state) = (super::POLICY, name.as_str(), state.as_str());
+    tracing::debug!(policy, name, ?key, state, "key forgotten to make room for another");
 }

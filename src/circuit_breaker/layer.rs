@@ -187,6 +187,10 @@ impl<P> CircuitBreakerLayer<P> {
         self.set(|config| config.when_open = when_open)
     }
 
+    pub(super) fn into_parts(self) -> (CircuitBreaker, P) {
+        (self.breaker, self.protocol)
+    }
+
     #[track_caller]
     fn set(self, set: impl FnOnce(&mut CircuitBreakerConfig)) -> Self {
         let mut config = self.breaker.config();
