@@ -1,6 +1,6 @@
 //! The breaker itself: what layers share and what a handle steers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use tokio::{
     sync::Notify,
@@ -64,7 +64,8 @@ pub(super) struct Shared {
 
 /// Which one of a keyed breaker's it is, and where it tells of its changes.
 pub(super) struct Of {
-    pub(super) key: Box<dyn fmt::Debug + Send + Sync>,
+    /// Is shown and nothing else, so no panic leaves it half-way.
+    pub(super) key: AssertUnwindSafe<Box<dyn fmt::Debug + Send + Sync>>,
     pub(super) changes: Arc<Channel<NamedChange>>,
 }
 
@@ -428,6 +429,6 @@ impl Shared {
     }
 
     fn key(&self) -> Option<&dyn fmt::Debug> {
-        self.of.as_ref().map(|of| &*of.key as &dyn fmt::Debug)
+        self.of.as_ref().map(|of| &**of.key as &dyn fmt::Debug)
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt::{self, Debug},
     hash::Hash,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -213,12 +214,14 @@ impl<K: Key> KeyedCircuitBreaker<K> {
 impl<K: Key> Shared<K> {
     fn make(&self, key: &K) -> CircuitBreaker {
         let config = lock(&self.template).config.clone();
-        let of = Of { key: Box::new(key.clone()), changes: self.changes.clone() };
+        let of = Of { key: AssertUnwindSafe(Box::new(key.clone())), changes: self.changes.clone() };
         CircuitBreaker::unlisted(self.name.clone(), config, Some(of)).expect("the settings have been validated")
     }
 
     pub(super) fn config(&self) -> KeyedCircuitBreakerConfig {
-        KeyedCircuitBreakerConfig { each: lock(&self.template).config.clone(), max_keys: self.breakers.max_keys() }
+        // Not in one expression: the template's lock would be held while the breakers' is waited for.
+        let max_keys = self.breakers.max_keys();
+        KeyedCircuitBreakerConfig { each: lock(&self.template).config.clone(), max_keys }
     }
 
     pub(super) fn reconfigure(&self, config: KeyedCircuitBreakerConfig) -> Result<(), InvalidConfig> {
