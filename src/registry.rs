@@ -99,6 +99,8 @@ policies! {
     /// A circuit breaker a key.
     #[cfg(feature = "circuit-breaker")]
     KeyedCircuitBreaker(crate::circuit_breaker::AnyKeyedCircuitBreaker), keyed_circuit_breaker;
+    /// A rate limit.
+    #[cfg(feature = "rate-limit")] RateLimit(crate::rate_limit::RateLimit), rate_limit;
     /// A retry.
     #[cfg(feature = "retry")] Retry(crate::retry::Retry), retry;
     /// A timeout.
