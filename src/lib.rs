@@ -58,8 +58,8 @@
 //! # Features
 //!
 //! None is on by default, `full` is all of them. One for each policy: `circuit-breaker`, `bulkhead`, `retry`, `timeout`,
-//! `rate-limit`, and `standard`. `saga`, with `saga-sqlite` for its journal in a file and `saga-admin` for
-//! operators; `step` and `barrier`, with `barrier-sqlite` and `barrier-postgres`. `axum`, `tonic` and `hyper` teach the
+//! `rate-limit`, and `standard`. `fault` lets things go wrong on purpose. `saga`, with `saga-sqlite` for its
+//! journal in a file and `saga-admin` for operators; `step` and `barrier`, with `barrier-sqlite` and `barrier-postgres`. `axum`, `tonic` and `hyper` teach the
 //! crate these crates' bodies, so that they can be sent again, and errors, so that their cause can be read. `failpoints`,
 //! which is not in `full`, is for tests that kill.
 
@@ -93,6 +93,8 @@ pub mod budget;
 pub mod bulkhead;
 #[cfg(feature = "circuit-breaker")]
 pub mod circuit_breaker;
+#[cfg(feature = "fault")]
+pub mod fault;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
 #[cfg(feature = "retry")]
@@ -132,6 +134,8 @@ pub use self::barrier::BarrierLayer;
 pub use self::bulkhead::BulkheadLayer;
 #[cfg(feature = "circuit-breaker")]
 pub use self::circuit_breaker::CircuitBreakerLayer;
+#[cfg(feature = "fault")]
+pub use self::fault::FaultLayer;
 #[cfg(feature = "rate-limit")]
 pub use self::rate_limit::RateLimitLayer;
 #[cfg(feature = "retry")]

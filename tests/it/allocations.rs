@@ -8,7 +8,7 @@ use std::{
 };
 
 use buttress::{
-    BulkheadLayer, CircuitBreakerLayer, Deadline, RateLimitLayer, RetryLayer, TimeoutLayer,
+    BulkheadLayer, CircuitBreakerLayer, Deadline, FaultLayer, RateLimitLayer, RetryLayer, TimeoutLayer,
     circuit_breaker::Window, standard,
 };
 use bytes::Bytes;
@@ -83,6 +83,8 @@ fn accept_paths_do_not_allocate() {
     assert_eq!(over_http(keyed), 0, "circuit breaker a key, a known key, http");
     let keyed = CircuitBreakerLayer::grpc("c").keyed(|_: &Request<()>| "inventory");
     assert_eq!(over_http(keyed), 0, "circuit breaker a key, a known key, grpc");
+    assert_eq!(plain(FaultLayer::new("f")), 0, "fault, plain, nothing goes wrong");
+    assert_eq!(over_http(FaultLayer::http("f")), 0, "fault, http, nothing goes wrong");
     let roomy = Duration::from_secs(1);
     assert_eq!(plain(RateLimitLayer::new("l").limit(1_000, roomy)), 0, "rate limit, plain");
     assert_eq!(

@@ -6,6 +6,7 @@ mod bulkhead;
 mod circuit_breaker;
 mod contract;
 mod examples;
+mod fault;
 mod protocol;
 mod rate_limit;
 mod registry;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use buttress::{
-    BoxError, BulkheadLayer, CircuitBreakerLayer, RateLimitLayer,
+    BoxError, BulkheadLayer, CircuitBreakerLayer, FaultLayer, RateLimitLayer,
     bulkhead::WhenFull,
     circuit_breaker::{State, WhenOpen},
 };
@@ -160,4 +160,14 @@ async fn nobody_is_stuck_at_a_rate_limit_that_is_used_up_and_it_is_never_exceede
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert_eq!(layer.handle().snapshot().available, 10);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_stuck_at_faults_that_end_and_every_call_is_counted_once() {
+    let layer = FaultLayer::new("hammered").fail(0.2).fail_after(0.2).delay(0.2, Duration::from_micros(100));
+    println!("seed {}", layer.handle().seed());
+    let calls = hammer(anvil!(layer.clone(), Anvil::default())).await;
+    let snapshot = layer.handle().snapshot();
+    assert_eq!(snapshot.calls, calls);
+    assert!(snapshot.failed > 0 && snapshot.failed_after > 0 && snapshot.delayed > 0, "{snapshot:?}");
 }

@@ -8,7 +8,7 @@ macro_rules! every_layer {
         use std::time::Duration;
 
         use buttress::{
-            BulkheadLayer, CircuitBreakerLayer, RateLimitLayer, RetryLayer, SagaLayer, StepLayer,
+            BulkheadLayer, CircuitBreakerLayer, FaultLayer, RateLimitLayer, RetryLayer, SagaLayer, StepLayer,
             TimeoutLayer,
             bulkhead::WhenFull,
             circuit_breaker::WhenOpen,
@@ -30,6 +30,8 @@ macro_rules! every_layer {
         $law("rate limit", RateLimitLayer::$protocol("law").limit(100_000, second)).await;
         let waits = RateLimitLayer::$protocol("law").limit(100_000, second).burst(1).max_wait(second).max_queue(1_000);
         $law("rate limit with a queue", waits).await;
+        $law("fault", FaultLayer::$protocol("law")).await;
+        $law("fault that is late", FaultLayer::$protocol("law").delay(1.0, Duration::from_millis(1))).await;
         $law("step", StepLayer::$protocol()).await;
         let coordinator = Coordinator::in_memory().start().await.unwrap();
         $law("saga", SagaLayer::$protocol(&coordinator, "law")).await;
