@@ -86,6 +86,7 @@ pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), Jour
             lease_until: hub.lease_until(),
             scope: if all { ClaimScope::All } else { ClaimScope::Expired },
             limit: AT_ONCE,
+            most_takeovers: u32::MAX,
         };
         let Written::Claimed(claimed) = hub.writer.write(claim).await? else { return Ok(()) };
         if !claimed.is_empty() {

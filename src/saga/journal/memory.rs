@@ -100,8 +100,20 @@ impl Held {
         match write {
             Write::Open(row, records) => self.open(row, records),
             Write::Append { fence, records, change } => self.append(fence, records, change),
-            Write::Claim { owner, now, lease_until, scope, limit } => {
-                Written::Claimed(self.claim(owner, *now, *lease_until, scope, *limit))
+            Write::Claim { owner, now, lease_until, scope, limit, most_takeovers } => {
+                let claimed = self.claimable(owner, *now, scope).take(*limit as usize);
+                let claimed = claimed.map(|kept| {
+                    let row = &mut kept.row;
+                    row.takeovers = match row.owner {
+                        Some(_) if row.takeovers < *most_takeovers => row.takeovers + 1,
+                        Some(_) => row.takeovers,
+                        None => row.takeovers.min(*most_takeovers),
+                    };
+                    (row.owner, row.lease_until) = (Some(owner.clone()), Some(*lease_until));
+                    row.epoch += 1;
+                    (row.clone(), kept.records.clone())
+                });
+                Written::Claimed(claimed.collect())
             }
             Write::Renew { owner, lease_until } => self.lease(owner, Some(*lease_until)),
             Write::Release { owner } => self.lease(owner, None),
@@ -150,30 +162,15 @@ impl Held {
         Written::Ok
     }
 
-    fn claim(
-        &mut self,
-        owner: &str,
-        now: Millis,
-        lease_until: Millis,
-        scope: &ClaimScope,
-        limit: u32,
-    ) -> Vec<(SagaRow, Vec<Record>)> {
-        let expired = |row: &SagaRow| row.lease_until.is_none_or(|until| until < now);
-        let mine = |row: &SagaRow| row.owner.as_deref() == Some(owner);
-        let wanted = |row: &SagaRow| match scope {
+    fn claimable(&mut self, owner: &str, now: Millis, scope: &ClaimScope) -> impl Iterator<Item = &mut Kept> {
+        let expired = move |row: &SagaRow| row.lease_until.is_none_or(|until| until < now);
+        let mine = move |row: &SagaRow| row.owner.as_deref() == Some(owner);
+        let wanted = move |row: &SagaRow| match scope {
             ClaimScope::Expired => row.state != State::Parked && !mine(row) && expired(row),
             ClaimScope::All => row.state != State::Parked && !mine(row),
             ClaimScope::One(id) => row.id == *id && (mine(row) || expired(row)),
         };
-        let claimed = self.sagas.values_mut().filter(|kept| !kept.row.state.is_final() && wanted(&kept.row));
-        let claimed = claimed.take(limit as usize).map(|kept| {
-            kept.row.takeovers += u32::from(kept.row.owner.is_some());
-            kept.row.owner = Some(owner.to_owned());
-            kept.row.epoch += 1;
-            kept.row.lease_until = Some(lease_until);
-            (kept.row.clone(), kept.records.clone())
-        });
-        claimed.collect()
+        self.sagas.values_mut().filter(move |kept| !kept.row.state.is_final() && wanted(&kept.row))
     }
 
     fn lease(&mut self, owner: &str, until: Option<Millis>) -> Written {

@@ -144,6 +144,9 @@ pub enum Write {
         scope: ClaimScope,
         /// At most so many, the oldest first.
         limit: u32,
+        /// Takeovers are counted up to here. A count that is there already, or above, stays; but of a saga that was let go
+        /// of, whose owner then lived, it comes down to here.
+        most_takeovers: u32,
     },
     /// A coordinator holds on to all that it holds.
     Renew {
