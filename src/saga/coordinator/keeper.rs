@@ -10,9 +10,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::{
     failpoint,
     saga::{
-        coordinator::{course::Course, hub::Hub},
+        coordinator::{
+            course::Course,
+            hub::Hub,
+            suspects::{self, Verdict},
+        },
         definition::{Found, Resume},
-        journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
+        journal::{ClaimScope, Entry, JournalError, Millis, Record, SagaRow, Write, Written},
         machine::Machine,
     },
 };
@@ -48,6 +52,9 @@ async fn keeping(hub: Weak<Hub>, every: Duration) {
         // Nobody else writes to an exclusive journal, so nobody else's leases run out in it.
         if kept.is_ok() && !hub.writer.is_exclusive() {
             kept = take_over(&hub, false).await;
+        }
+        if let Some(court) = hub.suspects.court(hub.config.lease, Instant::now()) {
+            tokio::spawn(court.hold(Arc::downgrade(&hub)));
         }
         if kept.is_ok() && pruned.elapsed() >= PRUNE_EVERY {
             pruned = Instant::now();
@@ -86,7 +93,7 @@ pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), Jour
             lease_until: hub.lease_until(),
             scope: if all { ClaimScope::All } else { ClaimScope::Expired },
             limit: AT_ONCE,
-            most_takeovers: u32::MAX,
+            most_takeovers: suspects::most_takeovers(hub.config.takeovers),
         };
         let Written::Claimed(claimed) = hub.writer.write(claim).await? else { return Ok(()) };
         if !claimed.is_empty() {
@@ -94,7 +101,7 @@ pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), Jour
         }
         let was_last = claimed.len() < AT_ONCE as usize;
         for (row, records) in claimed {
-            recover(hub, &row, &records);
+            taken(hub, &row, &records);
         }
         if was_last {
             return Ok(());
@@ -102,30 +109,58 @@ pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), Jour
     }
 }
 
-fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
+/// What there is to know of a saga that was taken over, beside what the journal says.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// When it was.
+    pub(crate) since: Millis,
+    /// Why it isn't gone on with, but parked.
+    pub(crate) poisoned: Option<String>,
+}
+
+/// Has it recovered, if it isn't what kills coordinators.
+fn taken(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
+    let since = hub.clock.now();
+    let poisoned = match suspects::verdict(row.takeovers, hub.config.takeovers) {
+        Verdict::Innocent => {
+            hub.suspects.disturb(Instant::now());
+            None
+        }
+        Verdict::Suspect => return hub.suspects.add(row, since),
+        Verdict::Culprit => Some(format!(
+            "its coordinator died each time it was tried: taken over {} times without getting anywhere, at last alone",
+            row.takeovers
+        )),
+    };
+    recover(hub, row, records, &Taken { since, poisoned });
+}
+
+/// Has a saga that was taken over undone or finished.
+pub(crate) fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record], taken: &Taken) -> Option<Arc<Course>> {
     let machine = match Machine::taken_over(row, records, hub.config.rules()) {
         Ok(machine) => machine,
         Err(inconsistent) => {
             // Left as it is: nothing that we could write would make it better.
             tracing::error!(saga = %row.id, name = %row.name, problem = inconsistent.0, "saga's journal is damaged");
-            return;
+            return None;
         }
     };
-    let Some(at_work) = hub.enter() else { return };
+    let at_work = hub.enter()?;
     tracing::info!(saga = %row.id, name = %row.name, epoch = row.epoch, "saga taken over");
     let course = Course::new(Arc::clone(hub), at_work, row.name.clone(), machine);
     let is_decided = records.iter().any(|record| matches!(record.entry, Entry::Commit));
-    let poisoned = (row.takeovers > hub.config.takeovers)
-        .then(|| format!("taken over {} times without getting anywhere", row.takeovers));
+    let poisoned = taken.poisoned.as_deref();
     let definition = hub.definition(row.name.as_str(), row.version).filter(|definition| {
         is_decided || definition.is_at_pivot(records) || (definition.goes_on() && poisoned.is_none())
     });
-    course.tell(|machine, now| machine.recover(poisoned.as_deref(), definition.is_some(), now));
+    course.tell(|machine, _| machine.recover(poisoned, definition.is_some(), taken.since));
     course.conducted();
     if let Some(definition) = definition {
         let until = row.deadline.map(|deadline| Instant::now() + hub.clock.until(deadline));
-        resume(definition, course, records, Found { poisoned, until });
+        let poisoned = taken.poisoned.clone();
+        resume(definition, Arc::clone(&course), records, Found { poisoned, until });
     }
+    Some(course)
 }
 
 /// Has a definition go on with a saga where its records end, in a task of its own.

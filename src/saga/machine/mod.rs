@@ -8,10 +8,14 @@ mod explore;
 mod handler;
 mod heard;
 mod progress;
+mod trial;
 
 use std::{collections::VecDeque, time::Duration};
 
-pub(crate) use self::progress::{Inconsistent, Item, Phase, Progress, Status, Work};
+pub(crate) use self::{
+    progress::{Inconsistent, Item, Phase, Progress, Status, Work},
+    trial::Doing,
+};
 use crate::{
     backoff::Backoff,
     failpoint::Planted,

@@ -14,4 +14,5 @@ mod pressure;
 mod recovery;
 mod served;
 mod shaky;
+mod suspects;
 pub(crate) mod world;
