@@ -20,7 +20,6 @@ use tokio::{
 use tower::service_fn;
 
 use super::{
-    course::step,
     recovery::{LEASE, process},
     world::{TAKE_BACK, TakeBack, World},
 };
@@ -89,6 +88,11 @@ impl Alone {
 
     /// What a process that died left: a saga for each name, which is that of its only step.
     fn leave(&self, steps: &[&'static str]) {
+        self.leave_settling(steps, Duration::ZERO);
+    }
+
+    /// As that; what the steps do may arrive late by so much.
+    fn leave_settling(&self, steps: &[&'static str], settle: Duration) {
         let world = World::default();
         process().block_on(async {
             let coordinator = world.register(self.coordinator()).start().await.unwrap();
@@ -96,7 +100,8 @@ impl Alone {
                 let (inner, coordinator, name) = (world.clone(), coordinator.clone(), *name);
                 tokio::spawn(async move {
                     let handler = async move |saga: Saga| {
-                        step(&saga, &inner, name).await?;
+                        let step = saga.step(name).settle(settle).undo(TAKE_BACK, |key| TakeBack { of: key.clone() });
+                        step.run(|key| inner.act(key)).await?;
                         pending().await
                     };
                     coordinator.scope::<(), SagaError, _>(name, handler).await
@@ -218,7 +223,7 @@ fn h8_a_coordinator_that_ends_in_good_order_in_the_middle_of_a_trial_says_nothin
                 pending()
             };
             let next = undoer(journal.coordinator(), undo).start().await.unwrap();
-            tried.notified().await;
+            timeout(LEASE * 3, tried.notified()).await.expect("it is tried again");
             next.drain(Duration::from_secs(1)).await.unwrap();
         });
         assert_eq!(journal.takeovers(), [5], "it is on trial");
@@ -258,6 +263,23 @@ fn h8_suspects_whose_undos_fail_wait_without_holding_up_the_others() {
         assert_eq!(journal.takeovers(), [0; 50]);
         assert!(journal.rows().iter().all(|row| row.wake_at.is_some()), "they wait, and it can be seen");
     });
+}
+
+#[test]
+fn h8_suspects_that_settle_first_do_so_all_at_once_and_none_is_acquitted_before_it_was_tried() {
+    let (journal, world) = (Alone::default(), World::default());
+    journal.leave_settling(&["reserve"; 10], LEASE * 4);
+    journal.accuse(4);
+    process().block_on(async {
+        let _next = world.register(journal.coordinator()).start().await.unwrap();
+        sleep(LEASE * 4 - Duration::from_millis(100)).await;
+        let (takeovers, mut expected) = (journal.takeovers(), vec![4; 10]);
+        expected[9] = 5;
+        assert_eq!((takeovers, world.log().len()), (expected, 0), "the oldest is on trial, and nothing was tried");
+        sleep(LEASE / 5).await;
+        assert!(journal.are_at_rest(), "{:?}", journal.takeovers());
+    });
+    assert_eq!(world.log().len(), 10);
 }
 
 #[tokio::test(start_paused = true)]
