@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::{
     failpoint,
@@ -26,19 +26,26 @@ const AT_ONCE: u32 = 500;
 /// How often what has expired is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
+/// How often is asked whether somebody let go of something. Half of the time in which it is to be taken over.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// Begins to keep the coordinator's sagas; ends when the coordinator is gone or drained.
 ///
 /// Leases are renewed three times in their time, and those of others looked at twice as often: what somebody who died
-/// has left is begun to be undone within a sixth of a lease after that has run out.
+/// has left is begun to be undone within a sixth of a lease after that has run out. What somebody let go of is found at once.
 pub(crate) fn keep(hub: &Arc<Hub>) {
     let every = (hub.config.lease / 6).max(Duration::from_millis(1));
     tokio::spawn(keeping(Arc::downgrade(hub), every));
+    // Nobody else lets go of what is in an exclusive journal.
+    if !hub.writer.is_exclusive() && LOOK_EVERY < every {
+        tokio::spawn(looking(Arc::downgrade(hub)));
+    }
 }
 
 async fn keeping(hub: Weak<Hub>, every: Duration) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(every);
     ticks.tick().await;
+    let prune_every = hub.upgrade().map_or(PRUNE_EVERY, |hub| PRUNE_EVERY.min(hub.config.retention));
     let mut pruned = Instant::now();
     for nth in 1_u64.. {
         ticks.tick().await;
@@ -56,7 +63,7 @@ async fn keeping(hub: Weak<Hub>, every: Duration) {
         if let Some(court) = hub.suspects.court(hub.config.lease, Instant::now()) {
             tokio::spawn(court.hold(Arc::downgrade(&hub)));
         }
-        if kept.is_ok() && pruned.elapsed() >= PRUNE_EVERY {
+        if kept.is_ok() && pruned.elapsed() >= prune_every {
             pruned = Instant::now();
             kept = prune(&hub).await;
         }
@@ -65,6 +72,32 @@ async fn keeping(hub: Weak<Hub>, every: Duration) {
             return;
         }
     }
+}
+
+/// Takes over what somebody lets go of, as soon as it can be seen; ends with a journal that can't say so.
+async fn looking(hub: Weak<Hub>) {
+    let mut ticks = ticks(LOOK_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(hub) = hub.upgrade() else { return };
+        let Some(_at_work) = hub.enter() else { return };
+        match hub.writer.ask(|journal| journal.has_unowned()).await {
+            Ok(Some(false)) => {}
+            // What fails here fails in the next round of what keeps the sagas, which says so.
+            Ok(Some(true)) if take_over(&hub, false).await.is_ok() => {}
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(%error, "can't see what others let go of");
+                ticks.reset_after(hub.config.lease / 6);
+            }
+        }
+    }
+}
+
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 async fn renew(hub: &Hub) -> Result<(), JournalError> {

@@ -22,6 +22,8 @@ struct Held {
     by_key: HashMap<String, SagaId>,
     /// Unfinished ones only.
     by_exclusive: HashMap<String, SagaId>,
+    /// Unfinished, not parked, and nobody's.
+    unowned: BTreeSet<SagaId>,
 }
 
 #[derive(Debug)]
@@ -93,6 +95,10 @@ impl Lookup for MemoryJournal {
         }
         Ok(Needs { calls: calls.into_iter().collect(), definitions: definitions.into_iter().collect() })
     }
+
+    fn has_unowned(&mut self) -> Result<Option<bool>, JournalError> {
+        Ok(Some(!self.held().unowned.is_empty()))
+    }
 }
 
 impl Held {
@@ -102,18 +108,23 @@ impl Held {
             Write::Append { fence, records, change } => self.append(fence, records, change),
             Write::Claim { owner, now, lease_until, scope, limit, most_takeovers } => {
                 let claimed = self.claimable(owner, *now, scope).take(*limit as usize);
-                let claimed = claimed.map(|kept| {
-                    let row = &mut kept.row;
-                    row.takeovers = match row.owner {
-                        Some(_) if row.takeovers < *most_takeovers => row.takeovers + 1,
-                        Some(_) => row.takeovers,
-                        None => row.takeovers.min(*most_takeovers),
-                    };
-                    (row.owner, row.lease_until) = (Some(owner.clone()), Some(*lease_until));
-                    row.epoch += 1;
-                    (row.clone(), kept.records.clone())
-                });
-                Written::Claimed(claimed.collect())
+                let claimed: Vec<_> = claimed
+                    .map(|kept| {
+                        let row = &mut kept.row;
+                        row.takeovers = match row.owner {
+                            Some(_) if row.takeovers < *most_takeovers => row.takeovers + 1,
+                            Some(_) => row.takeovers,
+                            None => row.takeovers.min(*most_takeovers),
+                        };
+                        (row.owner, row.lease_until) = (Some(owner.clone()), Some(*lease_until));
+                        row.epoch += 1;
+                        (row.clone(), kept.records.clone())
+                    })
+                    .collect();
+                for (row, _) in &claimed {
+                    self.unowned.remove(&row.id);
+                }
+                Written::Claimed(claimed)
             }
             Write::Renew { owner, lease_until } => self.lease(owner, Some(*lease_until)),
             Write::Release { owner } => self.lease(owner, None),
@@ -139,6 +150,7 @@ impl Held {
         if let Some(key) = row.exclusive.as_ref().filter(|_| !row.state.is_final()) {
             self.by_exclusive.insert(key.clone(), row.id);
         }
+        note_owner(&mut self.unowned, row);
         self.sagas.insert(row.id, Kept { row: row.clone(), records: records.to_vec() });
         Written::Ok
     }
@@ -151,6 +163,7 @@ impl Held {
         kept.extend_from_slice(records);
         let key = row.scope_key.clone();
         change.apply(row);
+        note_owner(&mut self.unowned, row);
         if let (Some(key), None) = (key, &row.scope_key) {
             self.by_key.remove(&key);
         }
@@ -180,6 +193,7 @@ impl Held {
             if until.is_none() {
                 row.owner = None;
             }
+            note_owner(&mut self.unowned, row);
         }
         Written::Ok
     }
@@ -195,5 +209,13 @@ impl Held {
             }
         }
         over.len() as u32
+    }
+}
+
+fn note_owner(unowned: &mut BTreeSet<SagaId>, row: &SagaRow) {
+    if row.owner.is_none() && !row.state.is_final() && row.state != State::Parked {
+        unowned.insert(row.id);
+    } else {
+        unowned.remove(&row.id);
     }
 }

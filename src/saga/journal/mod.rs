@@ -92,6 +92,21 @@ pub trait Lookup {
     ///
     /// The store failed.
     fn needs(&mut self) -> Result<Needs, JournalError>;
+
+    /// Whether a saga that is neither at rest nor parked has no owner, so that it may be taken over at once: somebody let go
+    /// of it. Or `None`, as this does unless a store knows better: that it can't be said for next to nothing.
+    ///
+    /// A coordinator that doesn't have the journal to itself asks it twenty times a second, so that it takes over what
+    /// another one let go of without the wait for a lease; and claims only if the answer is yes. The answer may be late or
+    /// wrong: six times in each lease is claimed without having asked. It must be cheap when nothing has happened: a count
+    /// in memory, a notification that has come or hasn't, an index of those without an owner.
+    ///
+    /// # Errors
+    ///
+    /// The store failed. It is asked again.
+    fn has_unowned(&mut self) -> Result<Option<bool>, JournalError> {
+        Ok(None)
+    }
 }
 
 /// Which sagas to [list](Lookup::list).
