@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use crate::{
     failpoint,
@@ -26,9 +29,6 @@ const AT_ONCE: u32 = 500;
 /// How often what has expired is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
-/// How often is asked whether somebody let go of something. Half of the time in which it is to be taken over.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// Begins to keep the coordinator's sagas; ends when the coordinator is gone or drained.
 ///
 /// Leases are renewed three times in their time, and those of others looked at twice as often: what somebody who died
@@ -36,14 +36,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) fn keep(hub: &Arc<Hub>) {
     let every = (hub.config.lease / 6).max(Duration::from_millis(1));
     tokio::spawn(keeping(Arc::downgrade(hub), every));
-    // Nobody else lets go of what is in an exclusive journal.
-    if !hub.writer.is_exclusive() && LOOK_EVERY < every {
-        tokio::spawn(looking(Arc::downgrade(hub)));
+    if let Some(releases) = hub.writer.releases().filter(|_| !hub.writer.is_exclusive()) {
+        tokio::spawn(listening(Arc::downgrade(hub), hub.closing.subscribe(), releases));
     }
 }
 
 async fn keeping(hub: Weak<Hub>, every: Duration) {
-    let mut ticks = ticks(every);
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     let prune_every = hub.upgrade().map_or(PRUNE_EVERY, |hub| PRUNE_EVERY.min(hub.config.retention));
     let mut pruned = Instant::now();
@@ -74,30 +74,21 @@ async fn keeping(hub: Weak<Hub>, every: Duration) {
     }
 }
 
-/// Takes over what somebody lets go of, as soon as it can be seen; ends with a journal that can't say so.
-async fn looking(hub: Weak<Hub>) {
-    let mut ticks = ticks(LOOK_EVERY);
+/// Takes over what somebody lets go of, when it is told.
+async fn listening(hub: Weak<Hub>, mut closing: watch::Receiver<bool>, mut releases: watch::Receiver<()>) {
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            told = releases.changed() => if told.is_err() { return },
+            // An error is that the coordinator is gone.
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
         let Some(hub) = hub.upgrade() else { return };
         let Some(_at_work) = hub.enter() else { return };
-        match hub.writer.ask(|journal| journal.has_unowned()).await {
-            Ok(Some(false)) => {}
-            // What fails here fails in the next round of what keeps the sagas, which says so.
-            Ok(Some(true)) if take_over(&hub, false).await.is_ok() => {}
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(%error, "can't see what others let go of");
-                ticks.reset_after(hub.config.lease / 6);
-            }
+        // What fails here fails in the next round of what keeps the sagas, which says so.
+        if take_over(&hub, false).await.is_err() {
+            return;
         }
     }
-}
-
-fn ticks(every: Duration) -> Interval {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 async fn renew(hub: &Hub) -> Result<(), JournalError> {

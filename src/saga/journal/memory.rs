@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Change, ClaimScope, Entry, Fence, Filter, Journal, JournalError, Lookup, Millis, Needs, Record, SagaRow, State,
-    Write, Written,
+    Change, ClaimScope, Entry, Fence, Filter, Journal, JournalError, Lookup, Millis, Needs, Record, Releases, SagaRow,
+    State, Write, Written,
 };
 use crate::step::SagaId;
 
@@ -22,8 +22,7 @@ struct Held {
     by_key: HashMap<String, SagaId>,
     /// Unfinished ones only.
     by_exclusive: HashMap<String, SagaId>,
-    /// Unfinished, not parked, and nobody's.
-    unowned: BTreeSet<SagaId>,
+    releases: Releases,
 }
 
 #[derive(Debug)]
@@ -51,6 +50,10 @@ impl Journal for MemoryJournal {
 
     fn reader(&self) -> Result<Box<dyn Lookup + Send>, JournalError> {
         Ok(Box::new(self.clone()))
+    }
+
+    fn releases(&self) -> Option<Releases> {
+        Some(self.held().releases.clone())
     }
 }
 
@@ -95,10 +98,6 @@ impl Lookup for MemoryJournal {
         }
         Ok(Needs { calls: calls.into_iter().collect(), definitions: definitions.into_iter().collect() })
     }
-
-    fn has_unowned(&mut self) -> Result<Option<bool>, JournalError> {
-        Ok(Some(!self.held().unowned.is_empty()))
-    }
 }
 
 impl Held {
@@ -121,13 +120,13 @@ impl Held {
                         (row.clone(), kept.records.clone())
                     })
                     .collect();
-                for (row, _) in &claimed {
-                    self.unowned.remove(&row.id);
-                }
                 Written::Claimed(claimed)
             }
             Write::Renew { owner, lease_until } => self.lease(owner, Some(*lease_until)),
-            Write::Release { owner } => self.lease(owner, None),
+            Write::Release { owner } => {
+                self.releases.tell();
+                self.lease(owner, None)
+            }
             Write::Prune { now, limit } => Written::Pruned(self.prune(*now, *limit)),
         }
     }
@@ -150,7 +149,6 @@ impl Held {
         if let Some(key) = row.exclusive.as_ref().filter(|_| !row.state.is_final()) {
             self.by_exclusive.insert(key.clone(), row.id);
         }
-        note_owner(&mut self.unowned, row);
         self.sagas.insert(row.id, Kept { row: row.clone(), records: records.to_vec() });
         Written::Ok
     }
@@ -163,7 +161,9 @@ impl Held {
         kept.extend_from_slice(records);
         let key = row.scope_key.clone();
         change.apply(row);
-        note_owner(&mut self.unowned, row);
+        if row.owner.is_none() && !row.state.is_final() && row.state != State::Parked {
+            self.releases.tell();
+        }
         if let (Some(key), None) = (key, &row.scope_key) {
             self.by_key.remove(&key);
         }
@@ -193,7 +193,6 @@ impl Held {
             if until.is_none() {
                 row.owner = None;
             }
-            note_owner(&mut self.unowned, row);
         }
         Written::Ok
     }
@@ -209,13 +208,5 @@ impl Held {
             }
         }
         over.len() as u32
-    }
-}
-
-fn note_owner(unowned: &mut BTreeSet<SagaId>, row: &SagaRow) {
-    if row.owner.is_none() && !row.state.is_final() && row.state != State::Parked {
-        unowned.insert(row.id);
-    } else {
-        unowned.remove(&row.id);
     }
 }

@@ -28,16 +28,17 @@
 //! - **A commit whose answer was lost** may have happened. Connect anew, and look for what the batch appended by saga, `seq`
 //!   and epoch: if it is there, the batch happened, for it is one transaction. If neither can be found out, the answer is an
 //!   error, after which the journal isn't written any more: don't write it again blindly.
-//! - **What is let go of is announced**, if another coordinator is to begin with it within 100 ms, and not when it next looks,
+//! - **What is let go of is announced**, if another coordinator is to begin with it at once, and not when it next looks,
 //!   within a sixth of a lease: `NOTIFY` in the transaction of a [`Write::Release`] (and of an append that lets go of what is
-//!   neither at rest nor parked), `LISTEN` on the reader's connection, and [`has_unowned`](Lookup::has_unowned) answers
-//!   whether one has come since it was last asked. The first time, and after it had to connect anew, it is yes.
+//!   neither at rest nor parked), and a task that `LISTEN`s and [tells](Releases::tell) the
+//!   [`releases`](Journal::releases); also when it had to connect anew, for it may have missed one.
 //!
 //! [`is_exclusive`](Journal::is_exclusive) is `false` for such a store. What it answers can be held against a
 //! [`MemoryJournal`], write by write: that is how the one in a file is tested.
 
 mod memory;
 mod record;
+mod releases;
 #[cfg(feature = "saga-sqlite")]
 mod sqlite;
 mod store;
@@ -54,6 +55,7 @@ pub use self::writer::{Ack, Room, Writer};
 pub use self::{
     memory::MemoryJournal,
     record::{Action, Entry, Invocation, Millis, Record, SagaRow, State},
+    releases::Releases,
 };
 use crate::step::SagaId;
 
@@ -82,6 +84,13 @@ pub trait Journal: Lookup + Send + 'static {
     /// need not be waited for: a file that only one process can open.
     fn is_exclusive(&self) -> bool {
         false
+    }
+
+    /// What tells when somebody lets go of sagas, for a journal that several coordinators share: it is asked for once, when a
+    /// coordinator opens the journal. With `None`, which this answers unless a store knows better, they are found when the
+    /// coordinator next looks, within a sixth of a lease.
+    fn releases(&self) -> Option<Releases> {
+        None
     }
 }
 
@@ -121,21 +130,6 @@ pub trait Lookup {
     ///
     /// The store failed.
     fn needs(&mut self) -> Result<Needs, JournalError>;
-
-    /// Whether a saga that is neither at rest nor parked has no owner, so that it may be taken over at once: somebody let go
-    /// of it. Or `None`, as this does unless a store knows better: that it can't be said for next to nothing.
-    ///
-    /// A coordinator that doesn't have the journal to itself asks it twenty times a second, so that it takes over what
-    /// another one let go of without the wait for a lease; and claims only if the answer is yes. The answer may be late or
-    /// wrong: six times in each lease is claimed without having asked. It must be cheap when nothing has happened: a count
-    /// in memory, a notification that has come or hasn't, an index of those without an owner.
-    ///
-    /// # Errors
-    ///
-    /// The store failed. It is asked again.
-    fn has_unowned(&mut self) -> Result<Option<bool>, JournalError> {
-        Ok(None)
-    }
 }
 
 /// Which sagas to [list](Lookup::list).

@@ -190,31 +190,6 @@ fn what_has_run_out_is_claimed_with_its_records_and_fences_its_former_owner_off(
 }
 
 #[test]
-fn that_somebody_let_go_of_a_saga_is_known_where_it_can_be_known_cheaply() {
-    each(|journal| {
-        // Nobody lets go of anything in a journal that one has to itself.
-        let knows = !journal.is_exclusive();
-        let has = |is_there: bool| knows.then_some(is_there);
-        six(journal);
-        assert_eq!(journal.has_unowned().unwrap(), has(true), "the sixth");
-        one(journal, claim("a", 0, ClaimScope::One(id(6))));
-        assert_eq!(journal.has_unowned().unwrap(), has(false), "neither parked nor at rest");
-        one(journal, append(fence(1, "x", 1), vec![], Change { let_go: true, ..Change::default() }));
-        assert_eq!(journal.reader().unwrap().has_unowned().unwrap(), has(true));
-        one(journal, claim("a", 500, ClaimScope::Expired));
-        assert_eq!(journal.has_unowned().unwrap(), has(false));
-        one(journal, Write::Release { owner: "a".into() });
-        assert_eq!(journal.has_unowned().unwrap(), has(true));
-        one(journal, claim("b", 0, ClaimScope::All));
-        assert_eq!(journal.has_unowned().unwrap(), has(false));
-        one(journal, append(fence(1, "b", 3), vec![], end()));
-        let park = Change { state: Some(State::Parked), let_go: true, ..Change::default() };
-        one(journal, append(fence(2, "b", 2), vec![], park));
-        assert_eq!(journal.has_unowned().unwrap(), has(false));
-    });
-}
-
-#[test]
 fn all_that_others_left_is_claimed_by_who_is_alone() {
     each(|journal| {
         six(journal);
