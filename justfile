@@ -43,6 +43,10 @@ deny:
 bench *names:
     cargo bench -p buttress --bench layers -- {{ names }}
 
+# What it costs beside the other crates that do the same; `just bench-peers --csv` for a machine to read
+bench-peers *args:
+    cargo bench -p peers -- {{ args }}
+
 # What sagas and their journal cost on this disk
 bench-sagas:
     cargo bench -p buttress --bench journal
