@@ -31,6 +31,14 @@ features:
 loom:
     .ci/run loom
 
+# How many instructions a call takes, against what is recorded; `just instructions --record` writes that anew
+instructions *args:
+    cargo bench -p instructions -- {{ args }}
+
+# Everything that reads what others send, on nonsense, for so many seconds each
+fuzz seconds="60":
+    FUZZ_SECONDS={{ seconds }} .ci/run fuzz
+
 # Kills a coordinator and its participants for ten minutes; BUTTRESS_CRASH_SEED repeats the plan of a run
 crash seconds="600":
     BUTTRESS_CRASH_SECONDS={{ seconds }} cargo test -p buttress --test crash -- every_kill
