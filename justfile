@@ -55,6 +55,10 @@ bench *names:
 bench-peers *args:
     cargo bench -p peers -- {{ args }}
 
+# The same beside what there is in Java and Go (needs a JDK with Maven, and Go)
+bench-languages:
+    benches/peers/other-languages.sh
+
 # What sagas and their journal cost on this disk
 bench-sagas:
     cargo bench -p buttress --bench journal
