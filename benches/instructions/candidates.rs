@@ -14,8 +14,10 @@ use tower::{Layer, Service, ServiceBuilder};
 const HOUR: Duration = Duration::from_secs(3600);
 const ROOMY: usize = 1000;
 
-/// Each is given the number of calls to make.
-pub(crate) const CANDIDATES: &[(&str, fn(u64))] = &[
+/// A name, and what makes so many calls.
+type Candidate = (&'static str, fn(u64));
+
+pub(crate) const CANDIDATES: &[Candidate] = &[
     ("nothing", |calls| run_calls(calls, Noop)),
     ("circuit breaker, closed", |calls| run_calls(calls, CircuitBreakerLayer::new("count").layer(Noop))),
     ("circuit breaker, closed, one in ten fails", |calls| {
