@@ -83,9 +83,10 @@ fn time_two(candidate: &impl Candidate, calls: u64) -> Duration {
 
 // ===== the bench =====
 
-const ROUNDS: usize = 101;
-/// Short against what else happens on the machine, long against reading a clock and starting a thread.
-const SLICE: Duration = Duration::from_millis(2);
+const ROUNDS: usize = 201;
+/// Short against what the scheduler gives a thread at a time, so that on a busy machine too most rounds aren't interrupted;
+/// long against reading a clock.
+const SLICE: Duration = Duration::from_micros(500);
 const WARM_UP: u64 = 2_000;
 const WARM_UP_AT_MOST: Duration = Duration::from_millis(100);
 /// A round of what is slow has so many calls.
