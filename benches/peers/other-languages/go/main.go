@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	rounds = 51
-	slice  = 2 * time.Millisecond
+	rounds = 201
+	slice  = 500 * time.Microsecond
 	warmUp = 2000
 
 	theirs = "failsafe-go 0.9 (Go)"
@@ -46,7 +46,7 @@ func (c *candidate) time(calls int) time.Duration {
 func (c *candidate) prepare() {
 	c.time(warmUp)
 	took := max(c.time(warmUp), 1)
-	c.calls = min(max(int(slice*warmUp/took), 1_000), 1_000_000)
+	c.calls = min(max(int(slice*warmUp/took), 100), 1_000_000)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	c.time(c.calls)

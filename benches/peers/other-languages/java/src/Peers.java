@@ -21,8 +21,8 @@ import java.util.function.Supplier;
  * Prints a line of CSV a row: row, candidate, nanoseconds a call with one thread and with two, bytes allocated a call.
  */
 final class Peers {
-    static final int ROUNDS = 51;
-    static final long SLICE = 2_000_000;
+    static final int ROUNDS = 201;
+    static final long SLICE = 500_000;
     static final long WARM_UP = 2_000_000_000;
 
     /** What the loops leave behind, so that none of it is optimised away. */
@@ -63,7 +63,7 @@ final class Peers {
                 time(1_000);
                 done += 1_000;
             }
-            calls = Math.max(1_000, done * SLICE / WARM_UP);
+            calls = Math.max(100, done * SLICE / WARM_UP);
             ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
             long before = threads.getCurrentThreadAllocatedBytes();
             time(calls);
