@@ -108,6 +108,11 @@ pub mod saga;
 #[cfg(feature = "step")]
 pub mod step;
 
+// A crate that is fuzzed sets this for all that it depends on.
+#[cfg(all(fuzzing, feature = "retry", feature = "saga"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use self::{
     config::InvalidConfig,
     deadline::{Deadline, Elapsed, Scoped},
