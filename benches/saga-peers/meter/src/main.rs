@@ -90,7 +90,7 @@ fn compare(
         }
     }
     for (level, in_flight) in IN_FLIGHT.iter().enumerate() {
-        println!("{in_flight:<42} sagas/s  ratio  fsyncs a saga  p50 ms  p99 ms");
+        println!("{:<42} sagas/s  ratio  fsyncs a saga  p50 ms  p99 ms", format!("{in_flight} in flight"));
         let first = median(&rows[0][level], |figures| figures.rate);
         for ((.., name), row) in contenders.iter().zip(&rows) {
             if row[level].len() < rounds {
