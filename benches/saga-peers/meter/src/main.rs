@@ -20,7 +20,7 @@ const CONTENDERS: &[(&str, &str, &str)] = &[
     ("steno", "grouped", "steno, our store on SQLite, group commit"),
     ("steno", "single", "steno, our store on SQLite, a commit each"),
     ("durare", "sqlite", "durare, SQLite"),
-    ("duroxide", "tuned", "duroxide, SQLite, queues polled each ms"),
+    ("duroxide", "tuned", "duroxide, SQLite, one connection, 1 ms"),
     ("duroxide", "default", "duroxide, SQLite, as it comes"),
     ("durare", "postgres", "durare, PostgreSQL"),
     ("dbos", "postgres", "dbos, PostgreSQL"),
