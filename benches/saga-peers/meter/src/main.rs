@@ -72,12 +72,15 @@ fn compare(
     let mut rows: Vec<Vec<Vec<Figures>>> = vec![vec![Vec::new(); IN_FLIGHT.len()]; contenders.len()];
     for round in 0..rounds {
         for (level, in_flight) in IN_FLIGHT.iter().enumerate() {
-            for (row, (program, variant, name)) in contenders.iter().enumerate() {
+            for turn in 0..contenders.len() {
+                // Each round begins with another, as each leaves the disk busy for the next.
+                let row = (turn + round * 3) % contenders.len();
+                let (program, variant, name) = contenders[row];
                 let own = folder.join(format!("{program}-{variant}-{in_flight}-{round}"));
                 fs::create_dir_all(&own)?;
                 let mut run = Command::new(target.join("release").join(format!("saga-peer-{program}")));
                 run.arg(&own).args([in_flight.to_string(), seconds.to_string(), (*variant).to_owned()]);
-                if let Some(postgres) = &postgres {
+                if let (&"postgres", Some(postgres)) = (variant, &postgres) {
                     run.env("DATABASE", postgres.database()?);
                 }
                 shim.count(&mut run);
