@@ -63,3 +63,7 @@ bench-languages:
 bench-sagas:
     cargo bench -p buttress --bench journal
     cargo bench -p buttress --bench sagas
+
+# Sagas beside duroxide, durare, dbos and steno, on this disk at one durability (needs cc; PostgreSQL for some)
+bench-saga-peers *options:
+    CARGO_TARGET_DIR=target/saga-peers cargo run --manifest-path benches/saga-peers/meter/Cargo.toml --release --locked --quiet -- {{ options }}
