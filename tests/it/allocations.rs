@@ -101,3 +101,13 @@ fn handing_a_deadline_on_allocates_no_more_than_the_header_that_says_it() {
     assert_eq!(grpc, CALLS, "timeout, grpc");
     assert!(over_http(TimeoutLayer::http("t")) <= 6 * CALLS, "timeout, http, nothing carried yet");
 }
+
+#[test]
+fn a_key_takes_no_more_memory_than_the_documentation_says() {
+    const KEYS: u64 = 1000;
+    let breakers = CircuitBreakerLayer::new("c").keyed(|key: &u64| *key).handle();
+    let info = allocation_counter::measure(|| (0..KEYS).for_each(|key| drop(breakers.try_acquire(&key))));
+    let each = info.bytes_current / KEYS as i64;
+    assert!(each < 2048, "{each} bytes a key");
+    assert_eq!(breakers.len() as u64, KEYS);
+}
