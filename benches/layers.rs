@@ -73,6 +73,15 @@ fn main() {
     bench.candidate("buttress circuit breaker, time window", time_window(100));
     bench.candidate("  the same with 100,000 calls in it", time_window(100_000));
 
+    bench.group("a circuit breaker for each key, closed");
+    bench.reference("tower ConcurrencyLimit", GlobalConcurrencyLimitLayer::new(ROOMY).layer(Noop));
+    let keyed = || CircuitBreakerLayer::new("bench");
+    bench.candidate("buttress circuit breaker, 1 key", keyed().keyed(|_: &u64| 0_u64).layer(Noop));
+    let thousand = keyed().keyed(|request: &u64| request % 1_000).layer(Noop);
+    bench.candidate("buttress circuit breaker, 1,000 keys in turn", thousand);
+    let strangers = keyed().keyed(|request: &u64| *request).layer(Noop);
+    bench.candidate("buttress circuit breaker, a key nobody has seen, of 1,024", strangers);
+
     bench.group("a circuit breaker that is open, and refuses");
     let (full, _all) = full_limit();
     bench.reference("tower LoadShed + ConcurrencyLimit", full);

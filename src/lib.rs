@@ -71,9 +71,12 @@ mod macros;
 
 mod config;
 mod name;
+mod registered;
 mod sync;
 
 mod deadline;
+#[cfg(feature = "circuit-breaker")]
+mod keyed;
 mod outcome;
 pub mod protocol;
 mod rejection;
@@ -94,6 +97,7 @@ pub mod retry;
 #[cfg(feature = "timeout")]
 pub mod timeout;
 
+pub mod registry;
 #[cfg(feature = "standard")]
 pub mod standard;
 

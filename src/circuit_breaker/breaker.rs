@@ -1,24 +1,26 @@
 //! The breaker itself: what layers share and what a handle steers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Notify, broadcast},
+    sync::Notify,
     time::{Instant, timeout},
 };
 
 use super::{
     config::CircuitBreakerConfig,
     core::Core,
-    event::{self, Change, Changes, State},
+    event::{self, Change, State},
     permit::Permit,
     state::Refused,
     status::Ticket,
+    watch::{Changes, Channel, NamedChange, tell_all},
 };
 use crate::{
     config::{InvalidConfig, or_panic},
     name::Name,
     outcome::Outcome,
+    registered::{Listed, Registered},
     rejection::{Reason, Rejection},
     sync::{AtomicU64, Ordering},
 };
@@ -52,10 +54,45 @@ pub(super) struct Shared {
     core: Core,
     /// Told when a paused call may find something changed.
     changed: Notify,
-    changes: broadcast::Sender<Change>,
+    changes: Channel<Change>,
+    /// Of a breaker that is one of a keyed one's.
+    of: Option<Of>,
     refused: AtomicU64,
     cancelled: AtomicU64,
     opened: AtomicU64,
+}
+
+/// Which one of a keyed breaker's it is, and where it tells of its changes.
+pub(super) struct Of {
+    /// Is shown and nothing else, so no panic leaves it half-way.
+    pub(super) key: AssertUnwindSafe<Box<dyn fmt::Debug + Send + Sync>>,
+    pub(super) changes: Arc<Channel<NamedChange>>,
+}
+
+static ALL: Registered<Shared> = Registered::new();
+
+impl Listed for CircuitBreaker {
+    const KIND: &'static str = super::POLICY;
+
+    fn listed() -> Vec<Self> {
+        ALL.alive().into_iter().map(|shared| Self { shared }).collect()
+    }
+
+    fn name(&self) -> &Name {
+        self.name()
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CircuitBreakerSnapshot { state, calls, failures, open_for, ramp_share, .. } = self.snapshot();
+        write!(f, "{state}, ")?;
+        match (open_for, ramp_share) {
+            (Some(open_for), _) => write!(f, "next probe in {:.1}s", open_for.as_secs_f64()),
+            (None, Some(share)) => {
+                write!(f, "lets {:.0} % through, {failures} of {calls} calls failed", share * 100.0)
+            }
+            (None, None) => write!(f, "{failures} of {calls} calls failed"),
+        }
+    }
 }
 
 /// How a breaker stands.
@@ -76,6 +113,8 @@ pub struct CircuitBreakerSnapshot {
     pub slow: u64,
     /// How long until a probe is let through, if the breaker is open.
     pub open_for: Option<Duration>,
+    /// The share of calls that is let through, if the breaker closed of late and [ramps](CircuitBreakerConfig::ramp).
+    pub ramp_share: Option<f64>,
     /// How many probes are on their way, if the breaker is half-open.
     pub probes_in_flight: u32,
     /// How many probes have succeeded, if the breaker is half-open.
@@ -110,11 +149,19 @@ impl CircuitBreaker {
     ///
     /// If the name is empty.
     pub fn with_config(name: impl Into<Name>, config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
+        let breaker = Self::unlisted(name.into().required(), config, None)?;
+        ALL.add(&breaker.shared);
+        Ok(breaker)
+    }
+
+    /// A breaker that the registry doesn't show: it is one of a keyed one's.
+    pub(super) fn unlisted(name: Name, config: CircuitBreakerConfig, of: Option<Of>) -> Result<Self, InvalidConfig> {
         let shared = Shared {
-            name: name.into().required(),
+            name,
             core: Core::new(config, Instant::now())?,
             changed: Notify::new(),
-            changes: broadcast::Sender::new(CHANGES_KEPT),
+            changes: Channel::new(),
+            of,
             refused: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             opened: AtomicU64::new(0),
@@ -172,6 +219,7 @@ impl CircuitBreaker {
             failures: tally.failures,
             slow: tally.slow,
             open_for: machine.open_until().map(|until| until.saturating_duration_since(now)),
+            ramp_share: core.ramp_share(now),
             probes_in_flight,
             probes_succeeded,
             probes_failed,
@@ -249,7 +297,7 @@ impl CircuitBreaker {
 
     /// The changes of state from now on.
     pub fn subscribe(&self) -> Changes {
-        Changes(self.shared.changes.subscribe())
+        self.shared.changes.changes()
     }
 
     fn force(&self, to: State) {
@@ -297,6 +345,16 @@ impl CircuitBreaker {
         self.shared.core.peek(Instant::now)
     }
 
+    /// Whether anybody else has this breaker, and be it for a call.
+    pub(super) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
+    /// Whether nothing would be lost with this breaker that protects anybody.
+    pub(super) fn is_idle(&self) -> bool {
+        self.shared.core.is_idle(Instant::now)
+    }
+
     pub(super) fn pauses(&self) -> bool {
         self.shared.core.pauses()
     }
@@ -305,14 +363,11 @@ impl CircuitBreaker {
     #[cold]
     pub(super) fn refuse(&self, refused: &Refused) -> Rejection {
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        event::refused(self.name(), self.state(), refused.retry_after);
+        event::refused(self.name(), self.shared.key(), self.state(), refused.retry_after);
         let rejection = Rejection::new(super::POLICY, self.name().clone(), Reason::CircuitOpen);
         rejection.with_retry_after(refused.retry_after)
     }
 }
-
-/// How far a subscriber may fall behind.
-const CHANGES_KEPT: usize = 64;
 
 impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -359,9 +414,21 @@ impl Shared {
         if change.to == State::Open {
             self.opened.fetch_add(1, Ordering::Relaxed);
         }
-        event::changed(&self.name, &change);
+        event::changed(&self.name, self.key(), &change);
         self.changed.notify_waiters();
-        // Nobody need be subscribed.
-        let _ = self.changes.send(change);
+        self.changes.send(|| change.clone());
+        let named = || NamedChange {
+            name: self.name.clone(),
+            key: self.key().map(|key| format!("{key:?}").into()),
+            change: change.clone(),
+        };
+        if let Some(of) = &self.of {
+            of.changes.send(named);
+        }
+        tell_all(named);
+    }
+
+    fn key(&self) -> Option<&dyn fmt::Debug> {
+        self.of.as_ref().map(|of| &**of.key as &dyn fmt::Debug)
     }
 }

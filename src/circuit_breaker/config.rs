@@ -50,6 +50,14 @@ pub struct CircuitBreakerConfig {
     /// A probe that neither ends nor is dropped within this time is written off as failed, so that a hung probe can't
     /// lock the breaker. More than zero, at most a year, default 30 s.
     pub half_open_for: Duration,
+    /// If set, a breaker that closes because its probes succeeded lets a share of the calls through that grows evenly
+    /// from 10 % to all over this time, lest the service that has just recovered be stampeded. More than zero, at most a
+    /// year; default: off.
+    ///
+    /// Which calls is left to chance. The others are refused as by an open breaker, each told to come back at a moment of
+    /// its own before the ramp is over. Outcomes are counted as ever. Longer is gentler on the service, and refuses more
+    /// calls that it might have served.
+    pub ramp: Option<Duration>,
     /// What callers see while the breaker is open. Default: [`WhenOpen::Reject`].
     pub when_open: WhenOpen,
 }
@@ -117,6 +125,7 @@ impl Default for CircuitBreakerConfig {
             half_open_calls: 5,
             half_open_successes: None,
             half_open_for: Duration::from_secs(30),
+            ramp: None,
             when_open: WhenOpen::Reject,
         }
     }
@@ -155,7 +164,8 @@ impl CircuitBreakerConfig {
         if let Some(successes) = self.half_open_successes {
             check("circuit_breaker.half_open_successes", successes, 1..=1_000, "from 1 to 1000")?;
         }
-        check_duration("circuit_breaker.half_open_for", self.half_open_for)
+        check_duration("circuit_breaker.half_open_for", self.half_open_for)?;
+        self.ramp.map_or(Ok(()), |ramp| check_duration("circuit_breaker.ramp", ramp))
     }
 }
 

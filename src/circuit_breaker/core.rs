@@ -8,9 +8,10 @@ use super::{
     any_window::AnyWindow,
     config::{CircuitBreakerConfig, Window},
     event::{Change, ChangeReason, State},
+    ramp::{self, Pass},
     rules::Rules,
     state::{Admission, Machine, Refused},
-    status::{PAUSES, SHADOW, SLOW_CALLS, Status, Ticket, UNCOUNTED},
+    status::{PAUSES, RAMPING, SHADOW, SLOW_CALLS, Status, Ticket, UNCOUNTED},
 };
 use crate::{
     config::InvalidConfig,
@@ -21,20 +22,26 @@ use crate::{
 
 /// How many different windows a breaker can be given in its life. Windows are never taken away, so that the closed
 /// state can read them without a lock or a reference count.
-const WINDOWS: usize = 16;
+pub(super) const WINDOWS: usize = 16;
+
+/// For how long nobody has asked for a probe of a breaker that isn't needed any more.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 
 /// A call of the closed state is admitted by one load of `status`, and recorded by a bounded number of atomic operations
 /// on the window. Everything else happens under the lock of `machine`, which then publishes what it decided in
 /// `status`.
 ///
 /// `status` is stored with Release under the lock and loaded with Acquire, so whoever sees a generation also sees the
-/// window it counts in and until when it is open. The settings are read one by one: a call that runs while they are
+/// window it counts in, until when it is open, and since when it ramps. The settings are read one by one: a call that runs while they are
 /// changed may be judged by some of the old ones and some of the new.
 #[derive(Debug)]
 pub(super) struct Core {
     status: AtomicU64,
     /// Nanoseconds since `made`.
     open_until: AtomicU64,
+    /// Nanoseconds since `made`, and how many the ramp takes.
+    ramping_since: AtomicU64,
+    ramp: AtomicU64,
     made: Instant,
     windows: [OnceLock<AnyWindow>; WINDOWS],
     rules: Rules,
@@ -54,6 +61,8 @@ impl Core {
         let core = Self {
             status: AtomicU64::new(0),
             open_until: AtomicU64::new(0),
+            ramping_since: AtomicU64::new(0),
+            ramp: AtomicU64::new(0),
             made: now,
             windows: std::array::from_fn(|_| OnceLock::new()),
             rules: Rules::none(),
@@ -106,7 +115,8 @@ impl Core {
         if status.is_plain() {
             return Some(Ticket::new(status, 0));
         }
-        (status.phase() == State::Closed).then(|| self.counted(status, now))
+        let all = status.phase() == State::Closed && !status.has(RAMPING);
+        all.then(|| self.counted(status, now))
     }
 
     /// Asks for a call to be let through, whatever the state.
@@ -118,10 +128,16 @@ impl Core {
         if let Some(refused) = self.peek(&now) {
             return (Err(refused), None);
         }
-        let at = now();
+        let (at, random) = (now(), random());
+        if let Some(answer) = self.admit_on_ramp(at, random) {
+            return (answer, None);
+        }
         let mut machine = lock(&self.machine);
-        let (admission, change) = machine.admit(at, random());
-        let change = self.publish_if(change, &machine);
+        let ramping = machine.ramp().is_some();
+        let (admission, change) = machine.admit(at, random);
+        if change.is_some() || ramping != machine.ramp().is_some() {
+            self.publish(&machine, self.status().window());
+        }
         let status = self.status();
         drop(machine);
         match admission {
@@ -144,6 +160,45 @@ impl Core {
                 (left != 0).then_some(Refused { retry_after, ask_again_in: None })
             }
             _ => None,
+        }
+    }
+
+    /// The answer of a breaker that ramps, without the lock; `None` where there is no ramp, or no longer.
+    fn admit_on_ramp(&self, at: Instant, random: f64) -> Option<Result<Ticket, Refused>> {
+        let status = self.status();
+        if !status.has(RAMPING) {
+            return None;
+        }
+        let (into, over) = self.ramp_at(at);
+        match ramp::pass(into, over, random) {
+            Pass::Over => None,
+            Pass::Admitted => Some(Ok(self.counted(status, || at))),
+            Pass::Refused { retry_after } => Some(Err(Refused { retry_after: Some(retry_after), ask_again_in: None })),
+        }
+    }
+
+    /// The share of calls that is let through, if it isn't all of them.
+    pub(super) fn ramp_share(&self, now: Instant) -> Option<f64> {
+        let (into, over) = self.ramp_at(now);
+        (self.status().has(RAMPING) && into < over).then(|| ramp::share(into, over))
+    }
+
+    /// How far into its ramp the breaker is, and how long that is.
+    fn ramp_at(&self, now: Instant) -> (Duration, Duration) {
+        let into = self.nanos(now).saturating_sub(self.ramping_since.load(Ordering::Relaxed));
+        (Duration::from_nanos(into), Duration::from_nanos(self.ramp.load(Ordering::Relaxed)))
+    }
+
+    /// Whether a breaker that nobody uses would be missed by nobody: it would let the next call through, and has done so
+    /// for long enough to know that nobody asks.
+    pub(super) fn is_idle(&self, now: impl Fn() -> Instant) -> bool {
+        let status = self.status();
+        let until = Duration::from_nanos(self.open_until.load(Ordering::Relaxed));
+        match status.phase() {
+            _ if status.has(SHADOW) => false,
+            State::Closed => !status.has(RAMPING) || self.ramp_share(now()).is_none(),
+            State::Open | State::HalfOpen => self.elapsed(now()) >= until + ABANDONED_AFTER,
+            _ => false,
         }
     }
 
@@ -279,10 +334,7 @@ impl Core {
                 return Ok(number as u8);
             }
         }
-        Err(InvalidConfig::new(
-            "circuit_breaker.window",
-            format!("{window:?} would be the breaker's {}th different window, and it can have {WINDOWS}", WINDOWS + 1),
-        ))
+        Err(too_many_windows(window))
     }
 
     fn publish_if(&self, change: Option<Change>, machine: &Machine) -> Option<Change> {
@@ -297,8 +349,18 @@ impl Core {
         if let Some(until) = machine.open_until() {
             self.open_until.store(self.nanos(until), Ordering::Relaxed);
         }
+        if let Some((since, over)) = machine.ramp() {
+            self.ramping_since.store(self.nanos(since), Ordering::Relaxed);
+            self.ramp.store(over.as_nanos() as u64, Ordering::Relaxed);
+        }
         self.status.store(Status::of(machine, window).0, Ordering::Release);
     }
+}
+
+pub(super) fn too_many_windows(window: Window) -> InvalidConfig {
+    let nth = WINDOWS + 1;
+    let problem = format!("{window:?} would be the breaker's {nth}th different window, and it can have {WINDOWS}");
+    InvalidConfig::new("circuit_breaker.window", problem)
 }
 
 #[cfg(all(test, buttress_loom))]

@@ -1,8 +1,11 @@
 //! What a breaker tells: its states, and why it went from one to another.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt::{self, Debug},
+    time::Duration,
+};
 
-use tokio::sync::broadcast;
+use tracing::field::debug;
 
 use super::config::CircuitBreakerConfig;
 use crate::{name::Name, outcome::Cause, rejection::Reason};
@@ -59,6 +62,8 @@ pub struct Change {
     pub reason: ChangeReason,
     /// For how long the breaker is open, where it is.
     pub open_for: Option<Duration>,
+    /// How long until it lets all calls through again, where it closed and [ramps](CircuitBreakerConfig::ramp).
+    pub ramp: Option<Duration>,
     /// Whether the breaker is a [shadow](State::Shadow), which only says what it would have done.
     pub shadow: bool,
 }
@@ -128,52 +133,44 @@ impl fmt::Display for ChangeReason {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, reason, open_for, shadow } = self;
+        let Self { from, to, reason, open_for, ramp, shadow } = self;
         if *shadow {
             f.write_str("shadow: ")?;
         }
         write!(f, "{from} -> {to} ({reason})")?;
-        match open_for {
-            Some(open_for) => write!(f, ", next probe in {:.1}s", open_for.as_secs_f64()),
-            None => Ok(()),
+        match (open_for, ramp) {
+            (Some(open_for), _) => write!(f, ", next probe in {:.1}s", open_for.as_secs_f64()),
+            (None, Some(ramp)) => write!(f, ", all calls in {:.1}s", ramp.as_secs_f64()),
+            (None, None) => Ok(()),
         }
     }
 }
 
-pub(super) fn changed(name: &Name, change: &Change) {
+/// `key` is a field of the breakers of a keyed one only.
+pub(super) fn changed(name: &Name, key: Option<&dyn Debug>, change: &Change) {
+    let key = key.map(debug);
     let (policy, name, from, to) = (super::POLICY, name.as_str(), change.from.as_str(), change.to.as_str());
     match change.to {
-        State::Open | State::ForcedOpen => tracing::warn!(policy, name, from, to, "{change}"),
-        _ => tracing::info!(policy, name, from, to, "{change}"),
+        State::Open | State::ForcedOpen => tracing::warn!(policy, name, key, from, to, "{change}"),
+        _ => tracing::info!(policy, name, key, from, to, "{change}"),
     }
 }
 
-pub(super) fn refused(name: &Name, state: State, retry_after: Option<Duration>) {
+pub(super) fn refused(name: &Name, key: Option<&dyn Debug>, state: State, retry_after: Option<Duration>) {
+    let key = key.map(debug);
     let (policy, name, reason) = (super::POLICY, name.as_str(), Reason::CircuitOpen.as_str());
-    tracing::debug!(policy, name, reason, state = state.as_str(), ?retry_after, "call refused");
+    tracing::debug!(policy, name, key, reason, state = state.as_str(), ?retry_after, "call refused");
 }
 
 pub(super) fn reconfigured(name: &Name, config: &CircuitBreakerConfig) {
     tracing::info!(policy = super::POLICY, name = name.as_str(), ?config, "settings changed");
 }
 
-/// The changes of a breaker since [`subscribe`](super::CircuitBreaker::subscribe).
-#[derive(Debug)]
-pub struct Changes(pub(super) broadcast::Receiver<Change>);
+pub(super) fn reconfigured_keyed(name: &Name, max_keys: usize, config: &CircuitBreakerConfig) {
+    tracing::info!(policy = super::POLICY, name = name.as_str(), max_keys, ?config, "settings changed for all keys");
+}
 
-impl Changes {
-    /// The next change; `None` once the breaker is gone. Who falls more than 64 changes behind misses the oldest.
-    ///
-    /// # Cancel safety
-    ///
-    /// A future that is dropped before it is ready has taken nothing.
-    pub async fn next(&mut self) -> Option<Change> {
-        loop {
-            match self.0.recv().await {
-                Ok(change) => return Some(change),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
-            }
-        }
-    }
+pub(super) fn forgotten(name: &Name, key: &dyn Debug, state: State) {
+    let (policy, name, state) = (super::POLICY, name.as_str(), state.as_str());
+    tracing::debug!(policy, name, ?key, state, "key forgotten to make room for another");
 }

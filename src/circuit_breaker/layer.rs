@@ -172,11 +172,23 @@ impl<P> CircuitBreakerLayer<P> {
         self.set(|config| config.half_open_for = half_open_for)
     }
 
+    /// After closing, lets a share of the calls through that grows from 10 % to all over this time. Default: off. See
+    /// [`CircuitBreakerConfig::ramp`].
+    #[must_use]
+    #[track_caller]
+    pub fn ramp(self, over: Duration) -> Self {
+        self.set(|config| config.ramp = Some(over))
+    }
+
     /// What callers see while the breaker is open. Default: a refusal. See [`CircuitBreakerConfig::when_open`].
     #[must_use]
     #[track_caller]
     pub fn when_open(self, when_open: WhenOpen) -> Self {
         self.set(|config| config.when_open = when_open)
+    }
+
+    pub(super) fn into_parts(self) -> (CircuitBreaker, P) {
+        (self.breaker, self.protocol)
     }
 
     #[track_caller]

@@ -16,6 +16,10 @@
 //!                                             └──────────┘
 //! ```
 //!
+//! A service that has just recovered may be down again at once if all its callers come back in one moment. With
+//! [`ramp`](CircuitBreakerLayer::ramp), a breaker that closes lets a tenth of the calls through at first, and over the time
+//! you give it, all of them.
+//!
 //! ```
 //! use buttress::CircuitBreakerLayer;
 //! use tower::{BoxError, ServiceBuilder, ServiceExt};
@@ -55,6 +59,25 @@
 //! # }
 //! ```
 //!
+//! # One service, many hosts
+//!
+//! A breaker before a client that talks to many hosts, or to one host for many tenants, opens for all of them when one is
+//! down. [`keyed`](CircuitBreakerLayer::keyed) makes it a breaker for each key:
+//!
+//! ```
+//! use buttress::CircuitBreakerLayer;
+//! use http::Request;
+//!
+//! fn tenant<B>(request: &Request<B>) -> u64 {
+//!     let header = request.headers().get("x-tenant").and_then(|id| id.to_str().ok());
+//!     header.and_then(|id| id.parse().ok()).unwrap_or(0)
+//! }
+//!
+//! let layer = CircuitBreakerLayer::http("billing").consecutive_failures(5).keyed(tenant::<String>);
+//! let breakers = layer.handle();
+//! assert!(breakers.get(&7).is_none(), "nobody has called yet");
+//! ```
+//!
 //! # What counts
 //!
 //! An exchange is judged when it ends, and in HTTP and gRPC that is the end of the response body; what counts as a
@@ -79,23 +102,33 @@ mod breaker;
 mod config;
 mod core;
 mod event;
+mod keyed;
 mod layer;
 #[cfg(all(test, not(buttress_loom)))]
 mod model;
 mod permit;
+mod ramp;
 mod rules;
 mod service;
 mod state;
 mod status;
+mod watch;
 
 pub use self::{
     breaker::{CircuitBreaker, CircuitBreakerSnapshot},
     config::{CircuitBreakerConfig, SlowCalls, WhenOpen, Window},
-    event::{Change, ChangeReason, Changes, State},
+    event::{Change, ChangeReason, State},
+    keyed::{
+        AnyKeyedCircuitBreaker, Key, KeyedCircuitBreaker, KeyedCircuitBreakerConfig, KeyedCircuitBreakerLayer,
+        KeyedCircuitBreakerService, KeyedCircuitBreakerSnapshot,
+    },
     layer::CircuitBreakerLayer,
     permit::Permit,
     service::CircuitBreakerService,
+    watch::{Changes, NamedChange, NamedChanges},
 };
+
+pub(crate) use self::watch::watch_all;
 
 /// What this policy is called in rejections, events and metrics.
 const POLICY: &str = "circuit_breaker";

@@ -27,6 +27,7 @@ struct Model {
     row: u32,
     until: Duration,
     failed_episodes: u32,
+    ramping_since: Option<Duration>,
     /// Of the half-open state: the leases that are out, and whether each probe that ended was good and slow.
     leases: Vec<(u64, Duration)>,
     probes: Vec<(bool, bool)>,
@@ -52,6 +53,7 @@ impl Model {
             row: 0,
             until: Duration::ZERO,
             failed_episodes: 0,
+            ramping_since: None,
             leases: Vec::new(),
             probes: Vec::new(),
             given: 0,
@@ -63,17 +65,18 @@ impl Model {
         self.era += 1;
         self.ended.clear();
         self.row = 0;
+        self.ramping_since = None;
         self.leases.clear();
         self.probes.clear();
     }
 
-    fn open(&mut self, now: Duration, retry_after: Duration) {
+    fn open(&mut self, now: Duration, retry_after: Duration, random: f64) {
         let most = self.config.open_at_most.max(self.config.open_for);
         let mut grown = self.config.open_for;
         for _ in 0..self.failed_episodes {
             grown = (grown * 2).min(most);
         }
-        let wait = (grown / 2 + (grown / 2).mul_f64(RANDOM)).max(retry_after).min(most);
+        let wait = (grown / 2 + (grown / 2).mul_f64(random)).max(retry_after).min(most);
         self.enter(State::Open);
         self.until = now + wait;
     }
@@ -82,7 +85,7 @@ impl Model {
         self.config.half_open_calls.max(self.config.half_open_successes.unwrap_or(0)) as usize
     }
 
-    fn admit(&mut self, now: Duration) -> Pass {
+    fn admit(&mut self, now: Duration, random: f64) -> Pass {
         if self.state == State::Open && now >= self.until {
             self.enter(State::HalfOpen);
         }
@@ -90,11 +93,19 @@ impl Model {
             let hung = self.leases.iter().filter(|(_, until)| now >= *until).count();
             self.leases.retain(|(_, until)| now < *until);
             self.probes.extend(std::iter::repeat_n((false, false), hung));
-            self.judge_probes(now, Duration::ZERO);
+            self.judge_probes(now, Duration::ZERO, random);
         }
         let refused = |left| if self.shadow { Pass::Uncounted } else { Pass::Refused(left) };
         match self.state {
-            State::Closed => Pass::Counted,
+            State::Closed => match self.ramping_since.zip(self.config.ramp) {
+                // A tenth at first, and the other nine bit by bit.
+                Some((since, ramp)) if now < since + ramp && !self.shadow => {
+                    let turn = |random: f64| ramp.as_secs_f64() * (random - 0.1) / 0.9;
+                    let left = turn(random) - (now - since).as_secs_f64();
+                    if left < 0.0 { Pass::Counted } else { refused(Some(Duration::from_secs_f64(left))) }
+                }
+                _ => Pass::Counted,
+            },
             State::Disabled => Pass::Uncounted,
             State::ForcedOpen => refused(None),
             State::Open => refused(Some(self.until - now)),
@@ -130,12 +141,12 @@ impl Model {
                     _ => {}
                 }
                 if self.tripped(now) {
-                    self.open(now, retry_after);
+                    self.open(now, retry_after, RANDOM);
                 }
             }
             Pass::Probe(_) => {
                 self.probes.push((fault.is_none(), slow));
-                self.judge_probes(now, retry_after);
+                self.judge_probes(now, retry_after, RANDOM);
             }
             _ => {}
         }
@@ -171,7 +182,7 @@ impl Model {
             || enough && self.config.slow_calls.is_some_and(|calls| share(slow) >= calls.rate)
     }
 
-    fn judge_probes(&mut self, now: Duration, retry_after: Duration) {
+    fn judge_probes(&mut self, now: Duration, retry_after: Duration, random: f64) {
         let good = self.probes.iter().filter(|(good, _)| *good).count();
         let slow = self.probes.iter().filter(|(_, slow)| *slow).count();
         let bad = self.probes.len() - good;
@@ -189,10 +200,11 @@ impl Model {
             Some(true) => {
                 self.failed_episodes = 0;
                 self.enter(State::Closed);
+                self.ramping_since = Some(now);
             }
             Some(false) => {
                 self.failed_episodes += 1;
-                self.open(now, retry_after);
+                self.open(now, retry_after, random);
             }
             None => {}
         }
@@ -211,7 +223,7 @@ impl Model {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Call,
+    Call { random: f64 },
     End { which: usize, outcome: Outcome, slow: bool },
     Cancel { which: usize },
     Pass { millis: u64 },
@@ -234,7 +246,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     });
     let force = prop_oneof![Just(State::Closed), Just(State::ForcedOpen), Just(State::Disabled), Just(State::Shadow)];
     let step = prop_oneof![
-        20 => Just(Step::Call),
+        20 => (0.0..1.0).prop_map(|random| Step::Call { random }),
         20 => end,
         2 => any::<usize>().prop_map(|which| Step::Cancel { which }),
         3 => (0..3_000_u64).prop_map(|millis| Step::Pass { millis }),
@@ -251,8 +263,9 @@ fn configs() -> impl Strategy<Value = CircuitBreakerConfig> {
     ];
     let rate = || prop_oneof![Just(0.1), Just(0.5), Just(0.07), Just(1.0)];
     let rules = (prop::option::of(rate()), prop::option::of(rate()), prop::option::of(1..6_u32), 1..30_u32);
-    (window, rules, 1..8_u32, prop::option::weighted(0.3, 1..4_u32)).prop_map(
-        |(window, (failure_rate, slow_rate, consecutive_failures, minimum_calls), half_open_calls, successes)| {
+    let ramp = prop::option::of((1..20_u64).prop_map(Duration::from_secs));
+    (window, rules, 1..8_u32, prop::option::weighted(0.3, 1..4_u32), ramp).prop_map(
+        |(window, (failure_rate, slow_rate, consecutive_failures, minimum_calls), half_open_calls, successes, ramp)| {
             CircuitBreakerConfig {
                 window,
                 failure_rate,
@@ -262,6 +275,7 @@ fn configs() -> impl Strategy<Value = CircuitBreakerConfig> {
                 half_open_calls,
                 half_open_successes: successes,
                 half_open_for: Duration::from_secs(10),
+                ramp,
                 ..CircuitBreakerConfig::default()
             }
         },
@@ -282,15 +296,21 @@ proptest! {
             let at = || start + now;
             let took = |slow| Duration::from_millis(if slow { 1_001 } else { 1_000 });
             match step {
-                Step::Call => {
-                    let expected = model.admit(now);
+                Step::Call { random } => {
+                    let expected = model.admit(now, random);
                     let ticket = match core.admit_if_closed(at) {
                         Some(ticket) => Ok(ticket),
-                        None => core.admit(at, || RANDOM).0,
+                        None => core.admit(at, || random).0,
                     };
                     match ticket {
                         Ok(ticket) => running.push((ticket, expected, model.era)),
-                        Err(refused) => prop_assert_eq!(Pass::Refused(refused.retry_after), expected),
+                        Err(refused) => {
+                            let Pass::Refused(left) = expected else { panic!("refused, and not {expected:?}") };
+                            prop_assert_eq!(refused.retry_after.is_some(), left.is_some());
+                            // The arithmetic is in f64, and each has its own.
+                            let told = refused.retry_after.unwrap_or_default();
+                            prop_assert!(told.abs_diff(left.unwrap_or_default()) < Duration::from_micros(1));
+                        }
                     }
                     prop_assert_eq!(ticket.is_err(), matches!(expected, Pass::Refused(_)));
                 }
@@ -315,6 +335,8 @@ proptest! {
             let expected = if model.shadow { State::Shadow } else { model.state };
             prop_assert_eq!(core.state(), expected);
             prop_assert_eq!(core.machine().phase(), model.state);
+            let ramps = model.ramping_since.zip(config.ramp).is_some_and(|(since, ramp)| now < since + ramp);
+            prop_assert_eq!(core.ramp_share(start + now).is_some(), ramps && !model.shadow);
             if model.state == State::Closed {
                 let tally = core.tally(start + now);
                 let (calls, failures, slow) = model.tally(now);

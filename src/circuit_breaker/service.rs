@@ -61,9 +61,10 @@ impl<S, P> CircuitBreakerService<S, P> {
                         return Poll::Pending;
                     }
                 },
-                None => match self.breaker.admit() {
-                    Ok(permit) => Paused::Admitted(permit),
-                    Err(_) => {
+                // Asked once: a call that asks twice has two chances on a ramp.
+                None => match self.breaker.admit_if_closed() {
+                    Some(permit) => Paused::Admitted(permit),
+                    None => {
                         let breaker = self.breaker.clone();
                         Paused::Waiting(Box::pin(async move { breaker.acquire().await }))
                     }

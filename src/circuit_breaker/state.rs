@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{
     config::CircuitBreakerConfig,
     event::{Change, ChangeReason, State},
+    ramp::{self, Pass},
 };
 use crate::{
     backoff::{Backoff, Jitter},
@@ -31,6 +32,8 @@ pub(crate) struct Machine {
     /// How many half-open episodes have failed since the breaker was last closed.
     failed_episodes: u32,
     next_probe: u64,
+    /// When the probes closed the breaker, until the ramp is over.
+    ramping_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -82,7 +85,15 @@ pub(crate) struct Refused {
 
 impl Machine {
     pub(crate) fn new(config: CircuitBreakerConfig) -> Self {
-        Self { config, shadow: false, generation: 0, phase: Phase::Closed, failed_episodes: 0, next_probe: 0 }
+        Self {
+            config,
+            shadow: false,
+            generation: 0,
+            phase: Phase::Closed,
+            failed_episodes: 0,
+            next_probe: 0,
+            ramping_since: None,
+        }
     }
 
     /// The state, and for a shadow the state it would be in.
@@ -103,6 +114,12 @@ impl Machine {
         }
     }
 
+    /// Since when a breaker lets only a share of the calls through, and over what time that grows to all. A shadow
+    /// refuses nothing, so it has no use for a ramp.
+    pub(crate) fn ramp(&self) -> Option<(Instant, Duration)> {
+        self.ramping_since.zip(self.config.ramp).filter(|_| !self.shadow)
+    }
+
     /// How many probes are on their way, and how many have ended well and badly.
     pub(crate) fn probes(&self) -> (u32, u32, u32) {
         match &self.phase {
@@ -115,7 +132,7 @@ impl Machine {
     pub(crate) fn admit(&mut self, now: Instant, random: f64) -> (Admission, Option<Change>) {
         let mut change = None;
         match &mut self.phase {
-            Phase::Closed => return (Admission::Counted, None),
+            Phase::Closed => return (self.admit_closed(now, random), None),
             Phase::Disabled => return (Admission::Uncounted, None),
             Phase::ForcedOpen => return (self.refuse(None, None), None),
             Phase::Open { until } if now < *until => {
@@ -143,6 +160,18 @@ impl Machine {
         } else {
             let next_lease = episode.leases.iter().map(|lease| lease.until - now).min();
             (self.refuse(None, next_lease), change)
+        }
+    }
+
+    fn admit_closed(&mut self, now: Instant, random: f64) -> Admission {
+        let Some((since, over)) = self.ramp() else { return Admission::Counted };
+        match ramp::pass(now.saturating_duration_since(since), over, random) {
+            Pass::Over => {
+                self.ramping_since = None;
+                Admission::Counted
+            }
+            Pass::Admitted => Admission::Counted,
+            Pass::Refused { retry_after } => self.refuse(Some(retry_after), None),
         }
     }
 
@@ -217,7 +246,8 @@ impl Machine {
             _ => Phase::Closed,
         };
         self.enter(phase, ChangeReason::ByHand);
-        (from != to).then_some(Change { from, to, reason: ChangeReason::ByHand, open_for: None, shadow: false })
+        let reason = ChangeReason::ByHand;
+        (from != to).then_some(Change { from, to, reason, open_for: None, ramp: None, shadow: false })
     }
 
     /// Forgets what was counted without a change of state: a new window was set.
@@ -251,7 +281,10 @@ impl Machine {
         let Episode { successes, failures, slow, last, .. } = *episode;
         Some(if healthy {
             self.failed_episodes = 0;
-            self.enter(Phase::Closed, ChangeReason::ProbesSucceeded { successes })
+            let mut change = self.enter(Phase::Closed, ChangeReason::ProbesSucceeded { successes });
+            self.ramping_since = Some(now);
+            change.ramp = self.ramp().map(|(_, over)| over);
+            change
         } else {
             let probes = episode.ended();
             self.failed_episodes = self.failed_episodes.saturating_add(1);
@@ -284,8 +317,9 @@ impl Machine {
     fn enter(&mut self, phase: Phase, reason: ChangeReason) -> Change {
         let from = self.phase();
         self.phase = phase;
+        self.ramping_since = None;
         self.new_generation();
-        Change { from, to: self.phase(), reason, open_for: None, shadow: self.shadow }
+        Change { from, to: self.phase(), reason, open_for: None, ramp: None, shadow: self.shadow }
     }
 }
 

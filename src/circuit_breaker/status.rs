@@ -21,6 +21,8 @@ pub(super) const SLOW_CALLS: u64 = 1 << 5;
 const IN_A_ROW: u64 = 1 << 6;
 const TIMED: u64 = 1 << 7;
 const WINDOW: u32 = 8;
+/// Closed of late, and not yet letting all through.
+pub(super) const RAMPING: u64 = 1 << 16;
 const GENERATION: u32 = 32;
 
 impl Status {
@@ -36,13 +38,14 @@ impl Status {
                 | flag(SLOW_CALLS, slow_calls.is_some())
                 | flag(IN_A_ROW, consecutive_failures.is_some())
                 | flag(TIMED, matches!(kind, Window::Time(_)))
+                | flag(RAMPING, machine.ramp().is_some())
                 | phase as u64,
         )
     }
 
     #[inline]
     pub(super) fn is_plain(self) -> bool {
-        self.0 & 0xff == 0
+        self.0 & (0xff | RAMPING) == 0
     }
 
     #[inline]

@@ -9,13 +9,41 @@ use std::{
 };
 
 use super::{config::RetryConfig, event, replay::Limit};
-use crate::{budget::Budget, config::InvalidConfig, name::Name};
+use crate::{
+    budget::Budget,
+    config::InvalidConfig,
+    name::Name,
+    registered::{Listed, Registered},
+};
 
 /// A retry policy: what [`RetryLayer::handle`](super::RetryLayer::handle) gives, to watch it and to set it anew. A clone
 /// is the same policy.
 #[derive(Clone)]
 pub struct Retry {
     core: Arc<Core>,
+}
+
+static ALL: Registered<Core> = Registered::new();
+
+impl Listed for Retry {
+    const KIND: &'static str = "retry";
+
+    fn listed() -> Vec<Self> {
+        ALL.alive().into_iter().map(|core| Self { core }).collect()
+    }
+
+    fn name(&self) -> &Name {
+        self.name()
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RetrySnapshot { retries, recovered, budget_available, .. } = self.snapshot();
+        let attempts = self.config().max_attempts;
+        write!(
+            f,
+            "{attempts} attempts at most, {retries} retries made, {recovered} calls saved, {budget_available} left"
+        )
+    }
 }
 
 /// What stays, whatever the settings.
@@ -102,7 +130,9 @@ impl Retry {
             version: AtomicU32::new(0),
             current: Mutex::new(Current { config, budget, shared: Weak::new() }),
         };
-        Self { core: Arc::new(core) }
+        let core = Arc::new(core);
+        ALL.add(&core);
+        Self { core }
     }
 
     /// The policy's name.

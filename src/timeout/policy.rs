@@ -1,6 +1,7 @@
 //! The policy itself, usable without tower.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,6 +15,7 @@ use crate::{
     config::InvalidConfig,
     deadline::Deadline,
     name::Name,
+    registered::{Listed, Registered},
     rejection::{Reason, Rejection},
     timeout::{config::TimeoutConfig, event, future::Run, limit::Limit},
 };
@@ -55,6 +57,25 @@ struct Shared {
     elapsed: AtomicU64,
     inherited: AtomicU64,
     refused: AtomicU64,
+}
+
+static ALL: Registered<Shared> = Registered::new();
+
+impl Listed for Timeout {
+    const KIND: &'static str = "timeout";
+
+    fn listed() -> Vec<Self> {
+        ALL.alive().into_iter().map(|shared| Self { shared }).collect()
+    }
+
+    fn name(&self) -> &Name {
+        self.name()
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TimeoutSnapshot { within, elapsed, refused, .. } = self.snapshot();
+        write!(f, "within {within:?}, {elapsed} ran out, {refused} refused")
+    }
 }
 
 /// What a [`Timeout`] has done so far.
@@ -103,7 +124,9 @@ impl Timeout {
             inherited: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared) }
+        let shared = Arc::new(shared);
+        ALL.add(&shared);
+        Self { shared }
     }
 
     /// The policy's name.

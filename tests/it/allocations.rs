@@ -76,6 +76,12 @@ fn accept_paths_do_not_allocate() {
     assert_eq!(over_http(CircuitBreakerLayer::http("c")), 0, "circuit breaker, http");
     let all_rules = CircuitBreakerLayer::new("c").slow_calls(Duration::from_secs(1), 0.5).consecutive_failures(5);
     assert_eq!(plain(all_rules.window(Window::time(Duration::from_secs(10)))), 0, "circuit breaker, every rule");
+    let keyed = CircuitBreakerLayer::new("c").keyed(|key: &u64| *key);
+    assert_eq!(plain(keyed), 0, "circuit breaker a key, a known key, plain");
+    let keyed = CircuitBreakerLayer::http("c").keyed(|request: &Request<()>| request.uri().authority().cloned());
+    assert_eq!(over_http(keyed), 0, "circuit breaker a key, a known key, http");
+    let keyed = CircuitBreakerLayer::grpc("c").keyed(|_: &Request<()>| "inventory");
+    assert_eq!(over_http(keyed), 0, "circuit breaker a key, a known key, grpc");
     assert_eq!(plain(TimeoutLayer::new("t")), 0, "timeout, plain");
     assert_eq!(plain(RetryLayer::new("r")), 0, "retry, plain, not said to be safe");
     assert_eq!(plain(RetryLayer::new("r").idempotent()), 0, "retry, plain, safe");
@@ -94,4 +100,14 @@ fn handing_a_deadline_on_allocates_no_more_than_the_header_that_says_it() {
     let grpc = cost(TimeoutLayer::grpc("t").layer(Hello), carrying("grpc-timeout", "900m"));
     assert_eq!(grpc, CALLS, "timeout, grpc");
     assert!(over_http(TimeoutLayer::http("t")) <= 6 * CALLS, "timeout, http, nothing carried yet");
+}
+
+#[test]
+fn a_key_takes_no_more_memory_than_the_documentation_says() {
+    const KEYS: u64 = 1000;
+    let breakers = CircuitBreakerLayer::new("c").keyed(|key: &u64| *key).handle();
+    let info = allocation_counter::measure(|| (0..KEYS).for_each(|key| drop(breakers.try_acquire(&key))));
+    let each = info.bytes_current / KEYS as i64;
+    assert!(each < 2048, "{each} bytes a key");
+    assert_eq!(breakers.len() as u64, KEYS);
 }

@@ -1,5 +1,9 @@
 //! The circuit breaker, in dialogue.
 
+mod keyed;
+mod ramp;
+mod settings;
+
 use std::{task::Poll, time::Duration};
 
 use buttress::{

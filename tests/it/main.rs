@@ -7,6 +7,7 @@ mod circuit_breaker;
 mod contract;
 mod examples;
 mod protocol;
+mod registry;
 mod retry;
 mod saga;
 mod standard;

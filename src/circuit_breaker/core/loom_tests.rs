@@ -90,3 +90,52 @@ fn an_outcome_of_an_earlier_state_reaches_no_later_one() {
         assert!(fail(&core).is_none(), "the late failure was counted in a row with this one");
     });
 }
+
+/// A breaker that has just closed after a probe, and ramps for a minute.
+fn ramping() -> Arc<Core> {
+    let core = core();
+    let mut config = core.config();
+    config.ramp = Some(Duration::from_secs(60));
+    core.reconfigure(config).unwrap();
+    fail(&core);
+    fail(&core);
+    let probe = core.admit(later, || 0.0).0.unwrap();
+    core.record(probe, Outcome::Success, None, later, || 0.0);
+    assert_eq!(core.ramp_share(later()), Some(0.1));
+    core
+}
+
+#[test]
+fn a_ramp_that_two_find_over_is_over_and_no_outcome_is_lost() {
+    loom::model(|| {
+        let core = ramping();
+        let at = later() + Duration::from_secs(60);
+        let admit = move |core: &Core| core.admit(|| at, || 0.99).0.expect("the ramp is over");
+        let other = thread::spawn({
+            let core = core.clone();
+            move || admit(&core)
+        });
+        let mine = admit(&core);
+        // Both count in the same closed state: the row of two opens it, once.
+        let opened = [mine, other.join().unwrap()]
+            .map(|ticket| core.record(ticket, Outcome::FAILURE, None, || at, || 0.5).is_some());
+        assert_eq!(opened, [false, true]);
+        assert_eq!(core.state(), State::Open);
+    });
+}
+
+#[test]
+fn the_end_of_a_ramp_undoes_nothing_that_was_done_by_hand() {
+    loom::model(|| {
+        let core = ramping();
+        let at = later() + Duration::from_secs(60);
+        let other = thread::spawn({
+            let core = core.clone();
+            move || drop(core.admit(|| at, || 0.99))
+        });
+        core.force(State::ForcedOpen);
+        other.join().unwrap();
+        assert_eq!(core.state(), State::ForcedOpen);
+        assert_eq!(core.ramp_share(at), None);
+    });
+}

@@ -17,6 +17,8 @@ macro_rules! every_layer {
 
         $law("circuit breaker", CircuitBreakerLayer::$protocol("law")).await;
         $law("circuit breaker that pauses", CircuitBreakerLayer::$protocol("law").when_open(WhenOpen::Pause)).await;
+        let keyed = CircuitBreakerLayer::$protocol("law").keyed(|_: &_| "key");
+        $law("circuit breaker a key", keyed).await;
         $law("bulkhead", BulkheadLayer::$protocol("law")).await;
         $law("bulkhead with a queue", BulkheadLayer::$protocol("law").max_wait(Duration::from_secs(1))).await;
         $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;

@@ -26,6 +26,11 @@ macro_rules! every_refusal {
         open.handle().force_open();
         $check!(open, "circuit_breaker", Reason::CircuitOpen, 503, "14");
 
+        let keyed = CircuitBreakerLayer::$protocol("law").keyed(|_: &_| "key");
+        drop(keyed.handle().try_acquire(&"key"));
+        keyed.handle().get(&"key").unwrap().force_open();
+        $check!(keyed, "circuit_breaker", Reason::CircuitOpen, 503, "14");
+
         let full = BulkheadLayer::$protocol("law").max_concurrent(1);
         let _permit = full.handle().try_acquire().unwrap();
         $check!(full.clone(), "bulkhead", Reason::BulkheadFull, 503, "8");
