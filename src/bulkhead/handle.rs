@@ -2,18 +2,23 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::{
     bulkhead::{
+        adaptive::Limiter,
         config::{BulkheadConfig, WhenFull},
         event,
         permit::Permit,
-        settings::{Settings, limit_of},
+        settings::Settings,
         snapshot::{BulkheadSnapshot, RejectionCounters},
+        stamp::Stamp,
         state::{Entry, Gate},
         wait::{Wait, Waiter},
     },
     config::{InvalidConfig, or_panic},
     name::Name,
+    outcome::Outcome,
     rejection::{Reason, Rejection},
 };
 
@@ -43,6 +48,9 @@ pub struct Bulkhead {
 struct Shared {
     gate: Gate,
     settings: Settings,
+    limiter: Limiter,
+    /// What calls are stamped by.
+    made: Instant,
     rejected: RejectionCounters,
     name: Name,
 }
@@ -70,14 +78,18 @@ impl Bulkhead {
     #[track_caller]
     pub fn with_config(name: impl Into<Name>, config: BulkheadConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        Ok(Self {
+        let bulkhead = Self {
             shared: Arc::new(Shared {
-                gate: Gate::new(limit_of(&config)),
-                settings: Settings::new(config),
+                gate: Gate::new(0),
+                settings: Settings::new(config.clone()),
+                limiter: Limiter::default(),
+                made: Instant::now(),
                 rejected: RejectionCounters::default(),
                 name: name.into().required(),
             }),
-        })
+        };
+        bulkhead.apply(&config);
+        Ok(bulkhead)
     }
 
     /// The bulkhead's name.
@@ -107,11 +119,17 @@ impl Bulkhead {
 
     /// Changes some of the settings and returns what they were. For the layer's setters.
     pub(super) fn change(&self, change: impl FnOnce(&mut BulkheadConfig)) -> Result<BulkheadConfig, InvalidConfig> {
-        let gate = self.gate();
-        let before = self.shared.settings.change(change, |limit| gate.set_limit(limit))?;
+        let before = self.shared.settings.change(change, |config| self.apply(config))?;
         // Not before the settings are unlocked: it wakes tasks, which may ask for them.
-        gate.hand_over();
+        self.gate().hand_over();
         Ok(before)
+    }
+
+    fn apply(&self, config: &BulkheadConfig) {
+        let gate = self.gate();
+        let adaptive = config.adaptive.as_ref();
+        self.shared.limiter.set(adaptive, config.max_concurrent, self.age(), |limit| gate.set_limit(limit));
+        gate.set_measured(adaptive.is_some());
     }
 
     /// The bulkhead at this moment.
@@ -176,13 +194,48 @@ impl Bulkhead {
 
     #[inline]
     pub(super) fn enter(&self) -> Option<Permit> {
-        self.gate().try_enter().then(|| Permit::of(self.clone()))
+        if self.gate().try_enter() {
+            return Some(Permit::of(self.clone(), Stamp::PLAIN));
+        }
+        self.enter_marked()
+    }
+
+    /// For a gate that is full, or that has more to it than a limit.
+    #[inline(never)]
+    fn enter_marked(&self) -> Option<Permit> {
+        (self.gate().is_measured() && self.gate().try_enter_measured()).then(|| self.permit())
+    }
+
+    /// A permit for somebody whom the gate has let in otherwise than by [`try_enter`](Gate::try_enter).
+    pub(super) fn permit(&self) -> Permit {
+        Permit::of(self.clone(), self.begun(Stamp::PLAIN))
+    }
+
+    /// As of a call that begins now.
+    pub(super) fn begun(&self, stamp: Stamp) -> Stamp {
+        if self.gate().is_measured() { stamp.begun(self.age()) } else { stamp }
+    }
+
+    /// A call has ended; its permit has not been given back yet.
+    pub(super) fn learn(&self, stamp: Stamp, outcome: Outcome) {
+        let (now, gate) = (self.age(), self.gate());
+        let set_limit = |limit| gate.set_limit(limit);
+        let change = self.shared.limiter.record(outcome, stamp.took(now), gate.counts().inside, now, set_limit);
+        if let Some(change) = change {
+            gate.hand_over();
+            event::limit_moved(self, change);
+        }
+    }
+
+    /// How long ago the bulkhead was made.
+    fn age(&self) -> Duration {
+        self.shared.made.elapsed()
     }
 
     /// Comes in, or into the queue. `None` if that is full too.
     pub(super) fn enter_or_wait(&self) -> Option<Admission<Waiter>> {
         match self.gate().enter_or_wait(self.shared.settings.max_queue()) {
-            Entry::Admitted => Some(Admission::Admitted(Permit::of(self.clone()))),
+            Entry::Admitted => Some(Admission::Admitted(self.permit())),
             Entry::Queued(ticket) => {
                 let waiter = Waiter::new(self.clone(), ticket);
                 event::queued(self);

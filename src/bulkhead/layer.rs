@@ -6,6 +6,7 @@ use tower_layer::Layer;
 
 use crate::{
     bulkhead::{
+        adaptive::Adaptive,
         config::{BulkheadConfig, WhenFull},
         event,
         handle::Bulkhead,
@@ -104,6 +105,18 @@ impl<P> BulkheadLayer<P> {
     #[track_caller]
     pub fn when_full(self, when_full: WhenFull) -> Self {
         self.set(|config| config.when_full = when_full)
+    }
+
+    /// Lets the limit find itself, beginning at [`max_concurrent`](Self::max_concurrent). By default it doesn't. See
+    /// [`Adaptive`].
+    ///
+    /// # Panics
+    ///
+    /// If the settings make no sense.
+    #[must_use]
+    #[track_caller]
+    pub fn adaptive(self, adaptive: Adaptive) -> Self {
+        self.set(|config| config.adaptive = Some(adaptive))
     }
 
     /// The bulkhead, to be watched and steered.

@@ -81,6 +81,7 @@
 //!
 //! Without tower, a [`Bulkhead`] gives its permits to whoever asks.
 
+mod adaptive;
 mod config;
 mod event;
 pub mod future;
@@ -90,10 +91,12 @@ mod permit;
 mod service;
 mod settings;
 mod snapshot;
+mod stamp;
 mod state;
 mod wait;
 
 pub use self::{
+    adaptive::{Adaptive, Aimd, Algorithm, Correlation, Gradient2, Vegas},
     config::{BulkheadConfig, WhenFull},
     handle::Bulkhead,
     layer::BulkheadLayer,

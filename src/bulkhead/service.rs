@@ -69,7 +69,10 @@ impl<S, P> BulkheadService<S, P> {
     #[cold]
     fn take_place(&mut self) -> Option<Permit> {
         match self.place.take() {
-            Some(Place::Reserved(permit)) => Some(permit),
+            Some(Place::Reserved(mut permit)) => {
+                permit.begin();
+                Some(permit)
+            }
             Some(Place::Paused(_)) | None => self.bulkhead.enter(),
         }
     }

@@ -1,7 +1,11 @@
 //! The gate: who is inside, who waits, and who comes next.
 
+mod word;
+
 use std::{collections::BTreeMap, mem, task::Waker};
 
+pub(crate) use self::word::Counts;
+use self::word::Word;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// Lets at most `limit` in at once, and the others wait in the order in which they came.
@@ -65,10 +69,24 @@ impl Gate {
         Self { word: AtomicU64::new(Word::with_limit(limit).0), queue: Mutex::default() }
     }
 
-    /// Comes in if there is a place and nobody waits for it.
+    /// Comes in if there is a place and nobody waits for it, and if there is nothing else to know about this gate.
     #[inline]
     pub(crate) fn try_enter(&self) -> bool {
+        self.update(|word| word.is_plain_and_open().then(|| word.one_more_inside())).is_ok()
+    }
+
+    /// As [`try_enter`](Self::try_enter), at a gate whose calls are measured.
+    pub(crate) fn try_enter_measured(&self) -> bool {
         self.update(|word| word.is_open().then(|| word.one_more_inside())).is_ok()
+    }
+
+    /// Whether calls are measured.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.load().has(Word::MEASURED)
+    }
+
+    pub(crate) fn set_measured(&self, measured: bool) {
+        let _ = self.update(|word| Some(word.marked(Word::MEASURED, measured)));
     }
 
     /// Comes in, or waits if fewer than `max_queue` do.
@@ -123,7 +141,7 @@ impl Gate {
     #[inline]
     pub(crate) fn exit(&self) {
         let before = Word(self.word.fetch_sub(Word::ONE_INSIDE, Ordering::Release));
-        if before.one_less_inside().owes_a_place() {
+        if !before.is_plain() {
             self.hand_over();
         }
     }
@@ -149,8 +167,7 @@ impl Gate {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let word = self.load();
-        Counts { limit: word.limit(), waiting: word.waiting(), inside: word.inside() }
+        self.load().counts()
     }
 
     fn admit_first(&self) -> (Word, Option<Waker>) {
@@ -179,14 +196,6 @@ impl Gate {
     }
 }
 
-/// Limit, waiting and inside at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) limit: u32,
-    pub(crate) waiting: u32,
-    pub(crate) inside: u32,
-}
-
 // ===== impl Queue =====
 
 impl Queue {
@@ -196,71 +205,6 @@ impl Queue {
         // Whoever has the ticket brings its waker when it first asks.
         self.waiting.insert(Ticket(number), Waker::noop().clone());
         Ticket(number)
-    }
-}
-
-// ===== impl Word =====
-
-/// Limit, waiting and inside, 21 bits each.
-#[derive(Debug, Clone, Copy)]
-struct Word(u64);
-
-impl Word {
-    const BITS: u32 = 21;
-    const MASK: u64 = (1 << Self::BITS) - 1;
-    const ONE_INSIDE: u64 = 1;
-    const ONE_WAITING: u64 = 1 << Self::BITS;
-    const ONE_LIMIT: u64 = 1 << (2 * Self::BITS);
-
-    fn with_limit(limit: u32) -> Self {
-        debug_assert!(limit <= Gate::MOST);
-        Self(u64::from(limit) * Self::ONE_LIMIT)
-    }
-
-    fn inside(self) -> u32 {
-        (self.0 & Self::MASK) as u32
-    }
-
-    fn waiting(self) -> u32 {
-        ((self.0 / Self::ONE_WAITING) & Self::MASK) as u32
-    }
-
-    fn limit(self) -> u32 {
-        ((self.0 / Self::ONE_LIMIT) & Self::MASK) as u32
-    }
-
-    fn has_room(self) -> bool {
-        self.inside() < self.limit()
-    }
-
-    /// Who comes now may come in.
-    fn is_open(self) -> bool {
-        self.waiting() == 0 && self.has_room()
-    }
-
-    /// Who waits must be let in.
-    fn owes_a_place(self) -> bool {
-        self.waiting() > 0 && self.has_room()
-    }
-
-    fn one_more_inside(self) -> Self {
-        Self(self.0 + Self::ONE_INSIDE)
-    }
-
-    fn one_less_inside(self) -> Self {
-        Self(self.0 - Self::ONE_INSIDE)
-    }
-
-    fn one_more_waiting(self) -> Self {
-        Self(self.0 + Self::ONE_WAITING)
-    }
-
-    fn one_less_waiting(self) -> Self {
-        Self(self.0 - Self::ONE_WAITING)
-    }
-
-    fn limited_to(self, limit: u32) -> Self {
-        Self(self.0 % Self::ONE_LIMIT + Self::with_limit(limit).0)
     }
 }
 

@@ -34,13 +34,13 @@ impl Waiter {
             return Poll::Pending;
         }
         self.ticket = None;
-        Poll::Ready(Permit::of(self.bulkhead.clone()))
+        Poll::Ready(self.bulkhead.permit())
     }
 
     /// Leaves the queue; the permit, if one was handed over meanwhile.
     fn give_up(&mut self) -> Option<Permit> {
         let ticket = self.ticket.take()?;
-        self.bulkhead.gate().leave(&ticket).then(|| Permit::of(self.bulkhead.clone()))
+        self.bulkhead.gate().leave(&ticket).then(|| self.bulkhead.permit())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The bulkhead layer, in dialogue.
 
+mod adaptive;
 mod bodies;
 mod crowd;
 mod pause;

@@ -18,6 +18,7 @@ macro_rules! every_layer {
         $law("circuit breaker", CircuitBreakerLayer::$protocol("law")).await;
         $law("circuit breaker that pauses", CircuitBreakerLayer::$protocol("law").when_open(WhenOpen::Pause)).await;
         $law("bulkhead", BulkheadLayer::$protocol("law")).await;
+        $law("bulkhead that adapts", BulkheadLayer::$protocol("law").adaptive(Default::default())).await;
         $law("bulkhead with a queue", BulkheadLayer::$protocol("law").max_wait(Duration::from_secs(1))).await;
         $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;
         $law("timeout", TimeoutLayer::$protocol("law")).await;
