@@ -75,6 +75,8 @@ mod sync;
 
 mod deadline;
 mod outcome;
+#[cfg(feature = "bulkhead")]
+pub mod priority;
 pub mod protocol;
 mod rejection;
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
@@ -121,8 +123,6 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[cfg(feature = "barrier")]
 pub use self::barrier::BarrierLayer;
-#[cfg(feature = "bulkhead")]
-pub use self::bulkhead::BulkheadLayer;
 #[cfg(feature = "circuit-breaker")]
 pub use self::circuit_breaker::CircuitBreakerLayer;
 #[cfg(feature = "retry")]
@@ -133,6 +133,8 @@ pub use self::saga::SagaLayer;
 pub use self::step::StepLayer;
 #[cfg(feature = "timeout")]
 pub use self::timeout::TimeoutLayer;
+#[cfg(feature = "bulkhead")]
+pub use self::{bulkhead::BulkheadLayer, priority::Priority};
 
 /// The README's code, compiled.
 #[cfg(doctest)]
