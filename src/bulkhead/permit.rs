@@ -1,5 +1,7 @@
 //! The right to be inside.
 
+use tokio::time::Instant;
+
 use crate::{
     bulkhead::{handle::Bulkhead, stamp::Stamp},
     outcome::Outcome,
@@ -51,7 +53,10 @@ impl Permit {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        self.bulkhead.gate().exit();
+        match self.stamp.slot() {
+            None => self.bulkhead.gate().exit(Instant::now),
+            Some(slot) => self.bulkhead.gate().exit_counted(slot, Instant::now),
+        }
     }
 }
 

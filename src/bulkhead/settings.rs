@@ -39,14 +39,14 @@ impl Settings {
     pub(super) fn change(
         &self,
         change: impl FnOnce(&mut BulkheadConfig),
-        apply: impl FnOnce(&BulkheadConfig),
+        apply: impl FnOnce(&BulkheadConfig) -> Result<(), InvalidConfig>,
     ) -> Result<BulkheadConfig, InvalidConfig> {
         let mut current = lock(&self.config);
         let mut config = current.clone();
         change(&mut config);
         config.validate()?;
+        apply(&config)?;
         self.mirror(&config);
-        apply(&config);
         Ok(mem::replace(&mut *current, config))
     }
 

@@ -26,15 +26,11 @@ impl Stamp {
     }
 
     #[inline]
-    pub(super) fn is_plain(self) -> bool {
-        self == Self::PLAIN
-    }
-
-    #[inline]
     pub(super) fn is_measured(self) -> bool {
         self.0 >> Self::SLOT_BITS != 0
     }
 
+    #[inline]
     pub(super) fn slot(self) -> Option<u8> {
         ((self.0 & 0xff) as u8).checked_sub(1)
     }
@@ -54,9 +50,9 @@ mod tests {
     fn time_and_slot_do_not_run_into_each_other() {
         let stamp = Stamp::PLAIN.counted_in(254).begun(Duration::from_secs(5));
         assert_eq!((stamp.slot(), stamp.took(Duration::from_secs(7))), (Some(254), Duration::from_secs(2)));
-        assert!(stamp.is_measured() && !stamp.is_plain());
+        assert!(stamp.is_measured());
         let stamp = Stamp::PLAIN.counted_in(0);
-        assert_eq!((stamp.slot(), stamp.is_measured(), stamp.is_plain()), (Some(0), false, false));
+        assert_eq!((stamp.slot(), stamp.is_measured()), (Some(0), false));
         assert_eq!(Stamp::PLAIN.begun(Duration::ZERO).slot(), None);
         assert!(Stamp::PLAIN.begun(Duration::ZERO).is_measured(), "also in the nanosecond the bulkhead was made");
     }

@@ -2,7 +2,10 @@
 
 mod adaptive;
 mod bodies;
+mod carried;
 mod crowd;
+mod order;
+mod partitions;
 mod pause;
 mod queue;
 
