@@ -13,7 +13,9 @@ use crate::{
 ///
 /// Latency alone is fooled by an overload that lasts: what is slow for long becomes what is usual, and the limit goes up
 /// again. Throughput isn't fooled: beyond what a service can do, more calls at once only take longer. Nobody is kept
-/// waiting so that a best latency can be probed.
+/// waiting so that a best latency can be probed. It learns
+/// from a limit that moves; one that stands still in full use, as at `max`, is lowered by a tenth for a moment every twenty
+/// windows.
 ///
 /// Latency is the 90th percentile of a window (exact to an eighth), its median over five windows, smoothed: an outlier or
 /// two move nothing. Differences from failsafe-go: the throughput is counted, not derived from the latency; what is
@@ -62,6 +64,9 @@ pub(super) struct State {
     long: Average,
     throughput: Pairs<WINDOWS>,
     latency: Pairs<WINDOWS>,
+    /// For how many windows in a row all of the limit was in use, and it didn't move.
+    still: usize,
+    last: Option<f64>,
 }
 
 impl State {
@@ -72,6 +77,8 @@ impl State {
             long: Average::over(settings.long_window),
             throughput: Pairs::new(),
             latency: Pairs::new(),
+            still: 0,
+            last: None,
             settings,
         }
     }
@@ -96,11 +103,21 @@ impl State {
             (load.limit - step, Reason::Latency)
         } else if futile {
             (load.limit - step, Reason::Throughput)
+        } else if self.is_stuck(load) {
+            (load.limit * DROP_BACKOFF, Reason::Stuck)
         } else if queue < self.settings.alpha * step {
             (load.limit + step, Reason::Room)
         } else {
             (load.limit, Reason::Settled)
         }
+    }
+
+    /// Whether the limit, in use, hasn't moved for so long that there is nothing left to compare: as when it has come up to
+    /// `max`, in an overload or not. A tenth less for a moment tells which.
+    fn is_stuck(&mut self, load: &Load) -> bool {
+        let moved = self.last.replace(load.limit) != Some(load.limit);
+        self.still = if moved { 0 } else { self.still + 1 };
+        self.still >= WINDOWS
     }
 
     /// Whether more calls at once have lately brought less throughput, or the same and more latency. The latency is that

@@ -50,6 +50,7 @@ pub(in crate::bulkhead) enum Reason {
     Throughput,
     Room,
     Settled,
+    Stuck,
     Unused,
 }
 
@@ -158,6 +159,7 @@ impl fmt::Display for Reason {
             Self::Throughput => "throughput",
             Self::Room => "room",
             Self::Settled => "settled",
+            Self::Stuck => "stuck",
             Self::Unused => "unused",
         })
     }

@@ -64,8 +64,8 @@ pub(super) struct Together {
 }
 
 impl<const N: usize> Pairs<N> {
-    /// Less than a percent of variation is noise.
-    const LEAST_VARIATION: f64 = 0.01;
+    /// Less variation is noise. failsafe-go takes a percent, which at high limits is more than a few steps make.
+    const LEAST_VARIATION: f64 = 0.003;
 
     pub(super) fn new() -> Self {
         Self { pairs: [(0.0, 0.0); N], seen: 0 }

@@ -25,19 +25,18 @@ impl Codel {
         Self { target, interval, over: None, shortest: Duration::ZERO, stands: false }
     }
 
-    /// Somebody comes or goes, and who has waited longest has waited for so long; none if nobody waits.
-    pub(super) fn observe(&mut self, longest: Option<Duration>, now: Instant) {
-        let delay = longest.unwrap_or(Duration::ZERO);
-        if self.over.is_none_or(|over| now >= over) {
-            // An interval in which only one look was taken, or none, says nothing, as long ago as it may be.
-            self.stands = self.over.is_some() && self.shortest > self.target;
-            self.over = Some(now + self.interval);
-            self.shortest = delay;
-        } else {
-            self.shortest = self.shortest.min(delay);
+    /// Somebody comes or goes, and who has waited longest has waited for so long; zero if nobody waits.
+    pub(super) fn observe(&mut self, delay: Duration, now: Instant) {
+        match self.over {
+            Some(over) if now < over => self.shortest = self.shortest.min(delay),
+            over => {
+                // What was seen before an interval in which nobody came or went is of no use any more.
+                let lately = over.is_some_and(|over| now < over + self.interval);
+                self.stands = lately && self.shortest > self.target;
+                self.over = Some(now + self.interval);
+                self.shortest = delay;
+            }
         }
-        // An empty queue doesn't stand, and nobody needs an interval to see it.
-        self.stands &= longest.is_some();
     }
 
     /// Whether the queue stands.
@@ -65,10 +64,10 @@ mod tests {
     fn a_queue_that_is_above_the_target_for_an_interval_stands() {
         let (mut codel, now) = (codel(), Instant::now());
         for at in 0..20 {
-            codel.observe(Some(6 * MS), now + 5 * at * MS);
+            codel.observe(6 * MS, now + 5 * at * MS);
             assert_eq!(codel.longest(), None);
         }
-        codel.observe(Some(6 * MS), now + 100 * MS);
+        codel.observe(6 * MS, now + 100 * MS);
         assert_eq!(codel.longest(), Some(10 * MS));
     }
 
@@ -77,18 +76,29 @@ mod tests {
         let (mut codel, now) = (codel(), Instant::now());
         for at in 0..100 {
             // High, and once in each interval low.
-            codel.observe(Some(if at % 10 == 3 { 4 * MS } else { 80 * MS }), now + 10 * at * MS);
+            codel.observe(if at % 10 == 3 { 4 * MS } else { 80 * MS }, now + 10 * at * MS);
             assert!(!codel.stands(), "{at}");
         }
     }
 
     #[test]
-    fn an_empty_queue_ends_it_at_once() {
+    fn a_queue_that_was_empty_once_stands_no_longer_when_the_interval_is_over() {
         let (mut codel, now) = (codel(), Instant::now());
-        codel.observe(Some(50 * MS), now);
-        codel.observe(Some(50 * MS), now + 100 * MS);
+        codel.observe(50 * MS, now);
+        codel.observe(50 * MS, now + 100 * MS);
         assert!(codel.stands());
-        codel.observe(None, now + 101 * MS);
+        // Not at once: it may be empty because all who waited were let go.
+        codel.observe(Duration::ZERO, now + 101 * MS);
+        assert!(codel.stands());
+        codel.observe(50 * MS, now + 200 * MS);
+        assert!(!codel.stands());
+    }
+
+    #[test]
+    fn what_was_seen_long_ago_is_no_standing_queue() {
+        let (mut codel, now) = (codel(), Instant::now());
+        codel.observe(50 * MS, now);
+        codel.observe(50 * MS, now + 5_000 * MS);
         assert!(!codel.stands());
     }
 }

@@ -1,6 +1,6 @@
 //! Who waits, who comes next, and who need not wait any longer. Pure: guarded by the gate's lock, told what time it is.
 
-use std::{collections::BTreeMap, mem, task::Waker};
+use std::{collections::BTreeMap, mem, task::Waker, time::Duration};
 
 use tokio::time::Instant;
 
@@ -147,7 +147,8 @@ impl Queue {
         let Some(codel) = &mut self.codel else { return Vec::new() };
         let lines = self.compartments.iter().flat_map(|(_, compartment)| &compartment.lines);
         let oldest = lines.filter_map(|line| Some(line.first_key_value()?.1.since)).min();
-        codel.observe(oldest.map(|oldest| now.saturating_duration_since(oldest)), now);
+        let delay = oldest.map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest));
+        codel.observe(delay, now);
         let Some(longest) = codel.longest() else { return Vec::new() };
         let mut late = Vec::new();
         for (slot, compartment) in self.compartments.iter() {
