@@ -1,6 +1,6 @@
 //! Whether there is another attempt, as far as that doesn't depend on what the request and the answer are.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -23,14 +23,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Course {
     /// Elsewhere while what is below is being polled.
     scope: Option<Scope>,
+    /// The first attempt has been polled.
+    begun: bool,
+    /// Boxed, for it is large beside the future of a call that succeeds at once.
+    setbacks: Option<Box<Setbacks>>,
+}
+
+/// What has gone wrong in the course of a call, and was done about it.
+#[derive(Debug)]
+struct Setbacks {
     retries: u32,
     /// How many of the retries were counted in the scope of a layer above.
     nested: u32,
-    delays: Option<Delays>,
+    delays: Delays,
     last: Option<Cost>,
     /// An attempt may have been carried out.
     maybe_sent: bool,
-    begun: bool,
 }
 
 /// An attempt that failed, and may be worth another.
@@ -70,28 +78,7 @@ pub(super) struct Tokens {
 impl Course {
     #[inline]
     pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self {
-            scope: Some(Scope::new(settings)),
-            retries: 0,
-            nested: 0,
-            delays: None,
-            last: None,
-            maybe_sent: false,
-            begun: false,
-        }
-    }
-
-    /// The call is polled; counts it when that is for the first time.
-    #[inline]
-    pub(super) fn begin(&mut self) {
-        if !self.begun {
-            self.begun = true;
-            let budget = &self.settings().budget;
-            // To a layer above with the same budget, this is no first attempt, or has been counted as one.
-            if !scope::shares(budget) {
-                budget.deposit();
-            }
-        }
+        Self { scope: Some(Scope::new(settings)), begun: false, setbacks: None }
     }
 
     #[inline]
@@ -100,13 +87,23 @@ impl Course {
     }
 
     pub(super) fn retries(&self) -> u32 {
-        self.retries
+        self.setbacks.as_ref().map_or(0, |setbacks| setbacks.retries)
     }
 
-    /// Runs `f`, which polls what is below, so that the retry layers there find this call.
+    /// Runs `f`, which polls what is below, so that the retry layers there find this call. Counts the call when that is
+    /// for the first time.
     #[inline]
     pub(super) fn run<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        scope::run(&mut self.scope, f)
+        let is_first = !mem::replace(&mut self.begun, true);
+        let enter = |own: Option<&Scope>, outermost: Option<&Scope>| {
+            if let Some(Scope { settings, .. }) = own.filter(|_| is_first) {
+                // To a layer above with the same budget, this is no first attempt, or has been counted as one.
+                if outermost.is_none_or(|outermost| !outermost.settings.budget.is(&settings.budget)) {
+                    settings.budget.deposit();
+                }
+            }
+        };
+        scope::run(&mut self.scope, enter, f)
     }
 
     /// Whether all attempts were made, here or by other tiers.
@@ -114,7 +111,7 @@ impl Course {
     /// The tiers together make no more attempts than the most patient of them would alone.
     pub(super) fn attempts_left(&self) -> Result<(), GaveUp> {
         let most = self.settings().config.max_attempts - 1;
-        if self.retries >= most {
+        if self.retries() >= most {
             return Err(GaveUp::Attempts);
         }
         let made = scope::with(|outermost| outermost.made).or_else(|| self.scope.as_ref().map(|own| own.made));
@@ -131,17 +128,16 @@ impl Course {
         }
         let tokens = self.withdraw(failure.cost)?;
         if scope::with(|outermost| outermost.made += 1).is_some() {
-            self.nested += 1;
+            self.setbacks().nested += 1;
         } else if let Some(own) = &mut self.scope {
             own.made += 1;
         }
-        event::retrying(&self.settings().core.name, self.retries + 2, wait);
+        event::retrying(&self.settings().core.name, self.retries() + 2, wait);
         Ok(Pass { wait, tokens })
     }
 
     fn wait(&mut self, ask: Option<Ask>) -> Duration {
-        let backoff = self.settings().config.backoff;
-        let delays = self.delays.get_or_insert_with(|| backoff.delays());
+        let delays = &mut self.setbacks().delays;
         match ask {
             // From here on, the waits begin anew (A6, as grpc-go and grpc-java do it).
             Some(Ask::Exactly(wait)) => {
@@ -179,8 +175,9 @@ impl Course {
 
     /// The next attempt is made.
     pub(super) fn sent(&mut self, tokens: Tokens) {
-        self.last = Some(tokens.cost);
-        self.retries += 1;
+        let setbacks = self.setbacks();
+        setbacks.last = Some(tokens.cost);
+        setbacks.retries += 1;
         tokens.own.spend();
         if let Some(token) = tokens.outermost {
             token.spend();
@@ -190,32 +187,43 @@ impl Course {
 
     /// An attempt failed in a way that may be retried, or that the server forbids to.
     pub(super) fn failed(&mut self, sent: bool) {
-        self.maybe_sent |= sent;
+        self.setbacks().maybe_sent |= sent;
         self.settings().budget.failed();
     }
 
     /// Whether an attempt that has failed may have been carried out.
     pub(super) fn maybe_sent(&self) -> bool {
-        self.maybe_sent
+        self.setbacks.as_ref().is_some_and(|setbacks| setbacks.maybe_sent)
     }
 
     /// The call succeeded.
     #[inline]
     pub(super) fn succeeded(&mut self) {
-        self.settings().budget.succeeded(self.last);
-        if self.retries > 0 {
-            self.recovered();
+        match self.setbacks.take() {
+            None => self.settings().budget.succeeded(None),
+            Some(setbacks) => self.recovered(&setbacks),
         }
     }
 
     /// Its retries don't count any more for the layers above: it is not because of them that those would have to try
     /// again.
     #[cold]
-    fn recovered(&mut self) {
-        let nested = self.nested;
-        scope::with(|outermost| outermost.made = outermost.made.saturating_sub(nested));
-        let core = &self.settings().core;
-        core.count(|counts| &counts.recovered);
-        event::recovered(&core.name, self.retries + 1);
+    fn recovered(&self, setbacks: &Setbacks) {
+        let Settings { budget, core, .. } = &**self.settings();
+        budget.succeeded(setbacks.last);
+        if setbacks.retries > 0 {
+            scope::with(|outermost| outermost.made = outermost.made.saturating_sub(setbacks.nested));
+            core.count(|counts| &counts.recovered);
+            event::recovered(&core.name, setbacks.retries + 1);
+        }
+    }
+
+    fn setbacks(&mut self) -> &mut Setbacks {
+        let Self { scope, setbacks, .. } = self;
+        setbacks.get_or_insert_with(|| {
+            let own = scope.as_ref().expect("the scope is elsewhere only while the inner service is polled");
+            let delays = own.settings.config.backoff.delays();
+            Box::new(Setbacks { retries: 0, nested: 0, delays, last: None, maybe_sent: false })
+        })
     }
 }

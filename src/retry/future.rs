@@ -41,7 +41,7 @@ pin_project! {
 }
 
 pin_project! {
-    // The sleeps are boxed, for they are rare, and large beside the future of a call that succeeds at once.
+    // What is rare is boxed, for it is large beside the future of a call that succeeds at once.
     #[project = StepProj]
     enum Step<F, Req, A> {
         // An attempt is under way.
@@ -49,10 +49,16 @@ pin_project! {
         // The head of its answer doesn't tell how it ended; the first frame may.
         Peeking { answer: Option<A>, patience: Pin<Box<Sleep>> },
         // It failed, and its answer is dropped, so that the permits below are free. The request is ready.
-        Waiting { sleep: Pin<Box<Sleep>>, request: Option<Req>, tokens: Option<Tokens> },
+        Waiting { sleep: Pin<Box<Sleep>>, next: Option<Box<Attempt<Req>>> },
         // The inner service is being made ready.
-        Readying { request: Option<Req>, tokens: Option<Tokens> },
+        Readying { next: Option<Box<Attempt<Req>>> },
     }
+}
+
+/// What the next attempt is made with.
+struct Attempt<Req> {
+    request: Req,
+    tokens: Tokens,
 }
 
 /// All but the step.
@@ -74,7 +80,7 @@ pub(super) struct Later<S, K> {
 /// What comes after an answer.
 enum Next<Req, A> {
     HandOn(A),
-    Again { wait: Duration, request: Req, tokens: Tokens },
+    Again { wait: Duration, next: Box<Attempt<Req>> },
 }
 
 impl<S, P, R, Req> ResponseFuture<S, P, R, Req>
@@ -105,7 +111,6 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let call = this.call;
-        call.course.begin();
         loop {
             let next = match this.step.as_mut().project() {
                 StepProj::Calling { attempt } => {
@@ -125,21 +130,21 @@ where
                     }
                     call.next(answer.take().expect("polled after it was ready"))
                 }
-                StepProj::Waiting { sleep, request, tokens } => {
+                StepProj::Waiting { sleep, next } => {
                     ready!(sleep.as_mut().poll(cx));
-                    let (request, tokens) = (request.take(), tokens.take());
-                    this.step.set(Step::Readying { request, tokens });
+                    let next = next.take();
+                    this.step.set(Step::Readying { next });
                     continue;
                 }
-                StepProj::Readying { request, tokens } => {
+                StepProj::Readying { next } => {
                     let Call { later, course, protocol, .. } = &mut *call;
                     let inner = &mut later.as_mut().expect("a request that is sent again was kept").inner;
                     if let Err(error) = ready!(course.run(|| inner.poll_ready(cx))) {
-                        drop(tokens.take());
+                        drop(next.take());
                         return Poll::Ready(Err(protocol.error(error)));
                     }
-                    let request = request.take().expect("polled after it was ready");
-                    course.sent(tokens.take().expect("polled after it was ready"));
+                    let Attempt { request, tokens } = *next.take().expect("polled after it was ready");
+                    course.sent(tokens);
                     let attempt = inner.call(request);
                     this.step.set(Step::Calling { attempt });
                     continue;
@@ -147,11 +152,9 @@ where
             };
             match next {
                 Next::HandOn(answer) => return Poll::Ready(answer),
-                Next::Again { wait, request, tokens } => this.step.set(Step::Waiting {
-                    sleep: Box::pin(sleep(wait)),
-                    request: Some(request),
-                    tokens: Some(tokens),
-                }),
+                Next::Again { wait, next } => {
+                    this.step.set(Step::Waiting { sleep: Box::pin(sleep(wait)), next: Some(next) });
+                }
             }
         }
     }
@@ -179,7 +182,7 @@ impl<S, P, R, K> Call<S, P, R, K> {
                 self.course.failed(failure.sent);
                 match self.again(failure) {
                     // The answer is dropped before the wait.
-                    Ok((wait, request, tokens)) => return Next::Again { wait, request, tokens },
+                    Ok((wait, next)) => return Next::Again { wait, next: Box::new(next) },
                     Err(why) => Some(why),
                 }
             }
@@ -204,7 +207,7 @@ impl<S, P, R, K> Call<S, P, R, K> {
     }
 
     /// Another attempt's wait and request, and what pays for it.
-    fn again<Req>(&mut self, failure: Failure) -> Result<(Duration, Req, Tokens), GaveUp>
+    fn again<Req>(&mut self, failure: Failure) -> Result<(Duration, Attempt<Req>), GaveUp>
     where
         S: Service<Req>,
         P: Repeat<Req, S::Response, S::Error, R, Kept = K>,
@@ -231,7 +234,7 @@ impl<S, P, R, K> Call<S, P, R, K> {
         if course.maybe_sent() {
             protocol.mark_sent(kept);
         }
-        Ok((pass.wait, request, pass.tokens))
+        Ok((pass.wait, Attempt { request, tokens: pass.tokens }))
     }
 }
 

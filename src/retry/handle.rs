@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -15,14 +15,7 @@ use crate::{budget::Budget, config::InvalidConfig, name::Name};
 /// is the same policy.
 #[derive(Clone)]
 pub struct Retry {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
     core: Arc<Core>,
-    /// Goes up with each change of `current`. A service has the settings at hand, and looks only at this.
-    version: AtomicU32,
-    current: Mutex<Arc<Settings>>,
 }
 
 /// What stays, whatever the settings.
@@ -32,6 +25,17 @@ pub(crate) struct Core {
     pub(super) counts: Counts,
     /// It has been said that nobody has said what is safe.
     pub(super) unsaid: AtomicBool,
+    /// Goes up with each change of `current`. A service has the settings at hand, and looks only at this.
+    version: AtomicU32,
+    current: Mutex<Current>,
+}
+
+/// The settings as they are now. Services share one copy of them, which leads back here, and so isn't held from here.
+#[derive(Debug)]
+struct Current {
+    config: RetryConfig,
+    budget: Budget,
+    shared: Weak<Settings>,
 }
 
 /// The settings of one version. Not changed once they are made.
@@ -90,27 +94,30 @@ impl Retry {
     }
 
     fn valid(name: Name, config: RetryConfig) -> Self {
-        let core = Core { name: name.required(), counts: Counts::default(), unsaid: AtomicBool::new(false) };
-        let core = Arc::new(core);
         let budget = Budget::valid(config.budget);
-        let settings = Settings::new(config, budget, core.clone(), 0);
-        let shared = Shared { core, version: AtomicU32::new(0), current: Mutex::new(Arc::new(settings)) };
-        Self { shared: Arc::new(shared) }
+        let core = Core {
+            name: name.required(),
+            counts: Counts::default(),
+            unsaid: AtomicBool::new(false),
+            version: AtomicU32::new(0),
+            current: Mutex::new(Current { config, budget, shared: Weak::new() }),
+        };
+        Self { core: Arc::new(core) }
     }
 
     /// The policy's name.
     pub fn name(&self) -> &Name {
-        &self.shared.core.name
+        &self.core.name
     }
 
     /// The settings as they are now.
     pub fn config(&self) -> RetryConfig {
-        self.settings().config.clone()
+        self.core.current().config.clone()
     }
 
     /// The budget that retries are taken from.
     pub fn budget(&self) -> Budget {
-        self.settings().budget.clone()
+        self.core.current().budget.clone()
     }
 
     /// Sets the policy anew while it runs; calls under way end by the settings they began with.
@@ -145,7 +152,7 @@ impl Retry {
 
     /// What has happened so far.
     pub fn snapshot(&self) -> RetrySnapshot {
-        let counts = &self.shared.core.counts;
+        let counts = &self.core.counts;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let gave_up = |why: GaveUp| read(&counts.gave_up[why as usize]);
         RetrySnapshot {
@@ -160,54 +167,65 @@ impl Retry {
             gave_up_deadline: gave_up(GaveUp::Deadline),
             gave_up_budget: gave_up(GaveUp::Budget),
             gave_up_refused: gave_up(GaveUp::Refused),
-            budget_available: self.settings().budget.available(),
+            budget_available: self.budget().available(),
         }
     }
 
     pub(super) fn settings(&self) -> Arc<Settings> {
-        self.current().clone()
-    }
-
-    /// The same settings if they are current, or the current ones.
-    #[inline]
-    pub(super) fn refresh(&self, settings: &mut Arc<Settings>) {
-        // Relaxed: the settings themselves are behind the lock. A change seen a call later is a change in time.
-        if settings.version != self.shared.version.load(Ordering::Relaxed) {
-            *settings = self.settings();
-        }
+        self.core.settings()
     }
 
     fn change(
         &self,
-        change: impl FnOnce(&Settings) -> Result<(RetryConfig, Budget), InvalidConfig>,
+        change: impl FnOnce(&Current) -> Result<(RetryConfig, Budget), InvalidConfig>,
     ) -> Result<(), InvalidConfig> {
-        let mut current = self.current();
+        let mut current = self.core.current();
         let (config, budget) = change(&current)?;
-        let version = current.version.wrapping_add(1);
-        *current = Arc::new(Settings::new(config, budget, self.shared.core.clone(), version));
-        self.shared.version.store(version, Ordering::Relaxed);
+        *current = Current { config, budget, shared: Weak::new() };
+        // Written under the lock only.
+        self.core.version.fetch_add(1, Ordering::Relaxed);
         Ok(())
-    }
-
-    fn current(&self) -> MutexGuard<'_, Arc<Settings>> {
-        self.shared.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Retry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Retry").field("name", self.name()).field("config", &self.settings().config).finish()
+        f.debug_struct("Retry").field("name", self.name()).field("config", &self.config()).finish()
     }
 }
 
 impl Settings {
-    fn new(config: RetryConfig, budget: Budget, core: Arc<Core>, version: u32) -> Self {
-        let limit = Limit::counted(config.replay_at_most, core.clone());
-        Self { config, budget, limit, core, version }
+    /// Makes them the current ones, if they aren't.
+    #[inline]
+    pub(super) fn refresh(self: &mut Arc<Self>) {
+        // Relaxed: the settings themselves are behind the lock. A change seen a call later is a change in time.
+        if self.version != self.core.version.load(Ordering::Relaxed) {
+            *self = self.core.settings();
+        }
     }
 }
 
 impl Core {
+    fn settings(self: &Arc<Self>) -> Arc<Settings> {
+        let mut current = self.current();
+        current.shared.upgrade().unwrap_or_else(|| {
+            let Current { config, budget, .. } = &*current;
+            let settings = Arc::new(Settings {
+                config: config.clone(),
+                budget: budget.clone(),
+                limit: Limit::counted(config.replay_at_most, Arc::clone(self)),
+                core: Arc::clone(self),
+                version: self.version.load(Ordering::Relaxed),
+            });
+            current.shared = Arc::downgrade(&settings);
+            settings
+        })
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn count(&self, count: impl FnOnce(&Counts) -> &AtomicU64) {
         count(&self.counts).fetch_add(1, Ordering::Relaxed);
     }

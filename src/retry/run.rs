@@ -57,7 +57,6 @@ impl Retry {
         E: 'static,
     {
         let mut course = Course::new(self.settings());
-        course.begin();
         loop {
             let mut attempt = pin!(operation(Attempt::after(course.retries())));
             let error = match poll_fn(|cx| course.run(|| attempt.as_mut().poll(cx))).await {

@@ -21,8 +21,7 @@ use crate::protocol::Plain;
 #[derive(Debug, Clone)]
 pub struct RetryService<S, P = Plain, R = Stock> {
     inner: S,
-    retry: Retry,
-    /// The policy's, as of the last call.
+    /// The policy's, as of the last call. They lead to the policy, so that a clone counts one reference and not two.
     settings: Arc<Settings>,
     protocol: P,
     rules: R,
@@ -31,7 +30,7 @@ pub struct RetryService<S, P = Plain, R = Stock> {
 impl<S, P, R> RetryService<S, P, R> {
     /// The service under `retry`.
     pub fn new(inner: S, retry: Retry, protocol: P, rules: R) -> Self {
-        Self { inner, settings: retry.settings(), retry, protocol, rules }
+        Self { inner, settings: retry.settings(), protocol, rules }
     }
 
     define_inner_service_accessors!();
@@ -54,7 +53,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.retry.refresh(&mut self.settings);
+        self.settings.refresh();
         let settings = &self.settings;
         let (request, later) = if settings.config.max_attempts > 1 {
             let (request, kept) = self.protocol.keep(request, &settings.limit);
