@@ -11,7 +11,7 @@ use crate::{
         event,
         handle::Bulkhead,
         service::BulkheadService,
-        sort::{Alike, ByPartition, ByPriority},
+        sort::{Alike, ByPartition, ByPriority, Inherited},
     },
     config::or_panic,
     name::Name,
@@ -178,8 +178,8 @@ impl<P, K> BulkheadLayer<P, K> {
     /// With [`WhenFull::Pause`], which waits before it knows the request.
     #[must_use]
     #[track_caller]
-    pub fn inherit_priority<Req>(self) -> BulkheadLayer<P, ByPriority<fn(&Req) -> Option<Priority>, K>> {
-        self.set(with_priorities).sorted(|rest| ByPriority { priority: (|_| None) as fn(&Req) -> _, rest })
+    pub fn inherit_priority<Req>(self) -> BulkheadLayer<P, ByPriority<Inherited<Req>, K>> {
+        self.set(with_priorities).sorted(|rest| ByPriority { priority: (|_| None) as Inherited<Req>, rest })
     }
 
     /// Which part of the limit calls of the lower classes may use. See [`Priorities`].

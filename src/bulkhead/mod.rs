@@ -140,5 +140,5 @@ pub use self::{
     permit::Permit,
     service::BulkheadService,
     snapshot::{BulkheadSnapshot, PartitionSnapshot, Rejections},
-    sort::{Alike, ByPartition, ByPriority, Caller, Scope, Sort},
+    sort::{Alike, ByPartition, ByPriority, Caller, Inherited, Scope, Sort},
 };

@@ -79,6 +79,9 @@ pub struct ByPriority<F, K = Alike> {
     pub(super) rest: K,
 }
 
+/// Leaves it to what the request carries: [`BulkheadLayer::inherit_priority`](crate::BulkheadLayer::inherit_priority).
+pub type Inherited<Req> = fn(&Req) -> Option<Priority>;
+
 /// Tells calls apart by partition: [`BulkheadLayer::partition_by`](crate::BulkheadLayer::partition_by).
 #[derive(Clone, Copy)]
 pub struct ByPartition<F, K = Alike> {

@@ -241,9 +241,7 @@ fn a_bounded_queue_is_never_longer_than_its_bound() {
 }
 
 fn sorted() -> BulkheadConfig {
-    let mut config = BulkheadConfig::default();
-    config.priorities = Some(Default::default());
-    config
+    BulkheadConfig { priorities: Some(Default::default()), ..BulkheadConfig::default() }
 }
 
 #[test]

@@ -273,10 +273,11 @@ mod sorted {
     use crate::bulkhead::config::{Partition, QueueOrder};
 
     fn rules() -> BulkheadConfig {
-        let mut config = BulkheadConfig::default();
-        config.priorities = Some(Default::default());
-        config.partitions = vec![Partition::new("a", 0.5), Partition::new("b", 0.25)];
-        config
+        BulkheadConfig {
+            priorities: Some(Default::default()),
+            partitions: vec![Partition::new("a", 0.5), Partition::new("b", 0.25)],
+            ..BulkheadConfig::default()
+        }
     }
 
     #[derive(Debug, Clone)]
