@@ -78,6 +78,8 @@ mod deadline;
 #[cfg(feature = "circuit-breaker")]
 mod keyed;
 mod outcome;
+#[cfg(feature = "bulkhead")]
+pub mod priority;
 pub mod protocol;
 mod rejection;
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
@@ -130,8 +132,6 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[cfg(feature = "barrier")]
 pub use self::barrier::BarrierLayer;
-#[cfg(feature = "bulkhead")]
-pub use self::bulkhead::BulkheadLayer;
 #[cfg(feature = "circuit-breaker")]
 pub use self::circuit_breaker::CircuitBreakerLayer;
 #[cfg(feature = "retry")]
@@ -142,6 +142,8 @@ pub use self::saga::SagaLayer;
 pub use self::step::StepLayer;
 #[cfg(feature = "timeout")]
 pub use self::timeout::TimeoutLayer;
+#[cfg(feature = "bulkhead")]
+pub use self::{bulkhead::BulkheadLayer, priority::Priority};
 
 /// The README's code, compiled.
 #[cfg(doctest)]

@@ -8,7 +8,8 @@ use std::{
 };
 
 use buttress::{
-    BulkheadLayer, CircuitBreakerLayer, Deadline, RetryLayer, TimeoutLayer, circuit_breaker::Window, standard,
+    BulkheadLayer, CircuitBreakerLayer, Deadline, RetryLayer, TimeoutLayer, bulkhead::Adaptive,
+    circuit_breaker::Window, standard,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -72,6 +73,7 @@ fn accept_paths_do_not_allocate() {
     assert_eq!(plain(BulkheadLayer::new("b")), 0, "bulkhead, plain");
     assert_eq!(over_http(BulkheadLayer::http("b")), 0, "bulkhead, http");
     assert_eq!(over_http(BulkheadLayer::grpc("b")), 0, "bulkhead, grpc");
+    assert_eq!(plain(BulkheadLayer::new("b").adaptive(Adaptive::default())), 0, "bulkhead, adaptive");
     assert_eq!(plain(CircuitBreakerLayer::new("c")), 0, "circuit breaker, plain");
     assert_eq!(over_http(CircuitBreakerLayer::http("c")), 0, "circuit breaker, http");
     let all_rules = CircuitBreakerLayer::new("c").slow_calls(Duration::from_secs(1), 0.5).consecutive_failures(5);

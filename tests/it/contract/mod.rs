@@ -20,7 +20,9 @@ macro_rules! every_layer {
         let keyed = CircuitBreakerLayer::$protocol("law").keyed(|_: &_| "key");
         $law("circuit breaker a key", keyed).await;
         $law("bulkhead", BulkheadLayer::$protocol("law")).await;
+        $law("bulkhead that adapts", BulkheadLayer::$protocol("law").adaptive(Default::default())).await;
         $law("bulkhead with a queue", BulkheadLayer::$protocol("law").max_wait(Duration::from_secs(1))).await;
+        $law("bulkhead that is sorted", BulkheadLayer::$protocol("law").inherit_priority().partition("a", 0.5)).await;
         $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;
         $law("timeout", TimeoutLayer::$protocol("law")).await;
         $law("retry", RetryLayer::$protocol("law")).await;
