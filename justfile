@@ -31,6 +31,14 @@ features:
 loom:
     .ci/run loom
 
+# How many instructions a call takes, against what is recorded; `just instructions --record` writes that anew
+instructions *args:
+    cargo bench -p instructions -- {{ args }}
+
+# Everything that reads what others send, on nonsense, for so many seconds each
+fuzz seconds="60":
+    FUZZ_SECONDS={{ seconds }} .ci/run fuzz
+
 # Kills a coordinator and its participants for ten minutes; BUTTRESS_CRASH_SEED repeats the plan of a run
 crash seconds="600":
     BUTTRESS_CRASH_SECONDS={{ seconds }} cargo test -p buttress --test crash -- every_kill
@@ -43,7 +51,19 @@ deny:
 bench *names:
     cargo bench -p buttress --bench layers -- {{ names }}
 
+# What it costs beside the other crates that do the same; `just bench-peers --csv` for a machine to read
+bench-peers *args:
+    cargo bench -p peers -- {{ args }}
+
+# The same beside what there is in Java and Go (needs a JDK with Maven, and Go)
+bench-languages:
+    benches/peers/other-languages.sh
+
 # What sagas and their journal cost on this disk
 bench-sagas:
     cargo bench -p buttress --bench journal
     cargo bench -p buttress --bench sagas
+
+# Sagas beside duroxide, durare, dbos and steno, on this disk at one durability (needs cc; PostgreSQL for some)
+bench-saga-peers *options:
+    CARGO_TARGET_DIR=target/saga-peers cargo run --manifest-path benches/saga-peers/meter/Cargo.toml --release --locked --quiet -- {{ options }}

@@ -18,7 +18,8 @@ use std::{
 };
 
 use buttress::{
-    BoxError, BulkheadLayer, CircuitBreakerLayer, RateLimitLayer, TimeoutLayer,
+    BoxError, BulkheadLayer, CircuitBreakerLayer, Priority, RateLimitLayer, TimeoutLayer,
+    bulkhead::Adaptive,
     circuit_breaker::{CircuitBreaker, Window},
 };
 use tower::{
@@ -55,6 +56,12 @@ fn main() {
     bench.candidate("buttress bulkhead", BulkheadLayer::new("bench").max_concurrent(ROOMY).layer(Noop));
     let roomy = BulkheadLayer::new("bench").max_concurrent(ROOMY).handle();
     bench.candidate("buttress bulkhead, without tower", Direct(move || roomy.try_acquire().is_ok()));
+    let adaptive = BulkheadLayer::new("bench").max_concurrent(ROOMY).adaptive(Adaptive::default().max(ROOMY));
+    bench.candidate("buttress bulkhead, adaptive", adaptive.layer(Noop));
+    let sorted = BulkheadLayer::new("bench").max_concurrent(ROOMY).priority(|_: &u64| Priority::Sheddable);
+    bench.candidate("buttress bulkhead, by priority", sorted.layer(Noop));
+    let sorted = BulkheadLayer::new("bench").max_concurrent(ROOMY).partition("a", 0.5).partition_by(|_: &u64| "a");
+    bench.candidate("buttress bulkhead, by partition", sorted.layer(Noop));
 
     bench.group("a bulkhead that is full, and refuses");
     let (full, _all) = full_limit();

@@ -79,6 +79,8 @@ mod deadline;
 #[cfg(any(feature = "circuit-breaker", feature = "rate-limit"))]
 mod keyed;
 mod outcome;
+#[cfg(feature = "bulkhead")]
+pub mod priority;
 pub mod protocol;
 mod rejection;
 #[cfg(any(feature = "circuit-breaker", feature = "retry"))]
@@ -117,6 +119,11 @@ pub mod saga;
 #[cfg(feature = "step")]
 pub mod step;
 
+// A crate that is fuzzed sets this for all that it depends on.
+#[cfg(all(fuzzing, feature = "retry", feature = "saga"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use self::{
     config::InvalidConfig,
     deadline::{Deadline, Elapsed, Scoped},
@@ -130,8 +137,6 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[cfg(feature = "barrier")]
 pub use self::barrier::BarrierLayer;
-#[cfg(feature = "bulkhead")]
-pub use self::bulkhead::BulkheadLayer;
 #[cfg(feature = "circuit-breaker")]
 pub use self::circuit_breaker::CircuitBreakerLayer;
 #[cfg(feature = "fault")]
@@ -146,6 +151,8 @@ pub use self::saga::SagaLayer;
 pub use self::step::StepLayer;
 #[cfg(feature = "timeout")]
 pub use self::timeout::TimeoutLayer;
+#[cfg(feature = "bulkhead")]
+pub use self::{bulkhead::BulkheadLayer, priority::Priority};
 
 /// The README's code, compiled.
 #[cfg(doctest)]

@@ -53,6 +53,8 @@ macro_rules! policies {
 
         /// All policies that are alive, by kind and the oldest first.
         pub fn policies() -> Vec<Policy> {
+            // Without any policy's feature there is nothing to add.
+            #[allow(unused_mut)]
             let mut policies = Vec::new();
             $(#[cfg($feature)] policies.extend(<$policy>::listed().into_iter().map(Policy::$variant));)*
             policies

@@ -17,6 +17,9 @@ use tower::Service;
 /// Something to be called over and over.
 pub(crate) trait Candidate: Clone + Send + 'static {
     fn call_once(&mut self, number: u64);
+
+    /// Brings it into the state that is to be timed, before each round. Not timed itself.
+    fn prepare(&mut self) {}
 }
 
 impl<S> Candidate for S
@@ -80,14 +83,20 @@ fn time_two(candidate: &impl Candidate, calls: u64) -> Duration {
 
 // ===== the bench =====
 
-const ROUNDS: usize = 101;
-/// Short against what else happens on the machine, long against reading a clock and starting a thread.
-const SLICE: Duration = Duration::from_millis(2);
+const ROUNDS: usize = 201;
+/// Short against what the scheduler gives a thread at a time, so that on a busy machine too most rounds aren't interrupted;
+/// long against reading a clock.
+const SLICE: Duration = Duration::from_micros(500);
 const WARM_UP: u64 = 2_000;
+const WARM_UP_AT_MOST: Duration = Duration::from_millis(100);
+/// A round of what is slow has so many calls.
+const FEWEST: u64 = 10;
 
 pub(crate) struct Bench {
-    /// Only candidates with this in their name.
+    /// Only candidates with this in their name, or in their group's.
     filter: String,
+    /// For a machine to read.
+    csv: bool,
     lines: Vec<Line>,
 }
 
@@ -115,8 +124,10 @@ struct Column {
 impl Bench {
     /// Cargo passes flags of its own; the first word that isn't one is the filter.
     pub(crate) fn from_args() -> Self {
-        let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-        Self { filter, lines: Vec::new() }
+        let args: Vec<String> = std::env::args().skip(1).collect();
+        let csv = args.iter().any(|arg| arg == "--csv");
+        let filter = args.into_iter().find(|arg| !arg.starts_with('-')).unwrap_or_default();
+        Self { filter, csv, lines: Vec::new() }
     }
 
     /// Opens a group; its first entry is usually the reference.
@@ -133,23 +144,42 @@ impl Bench {
     }
 
     fn add(&mut self, name: &'static str, is_reference: bool, mut candidate: impl Candidate) {
-        if !is_reference && !self.filter.is_empty() && !name.contains(&self.filter) {
+        if !is_reference && !self.is_wanted(name) {
             return;
         }
-        let warm_up = time(&mut candidate, WARM_UP).max(Duration::from_nanos(1));
-        let calls = (SLICE.as_nanos() * u128::from(WARM_UP) / warm_up.as_nanos()).clamp(1_000, 1_000_000) as u64;
+        candidate.prepare();
+        let few = time(&mut candidate, FEWEST).max(Duration::from_nanos(1));
+        // What takes a millisecond isn't called thousands of times to be counted.
+        let warm_up = (WARM_UP_AT_MOST.as_nanos() * u128::from(FEWEST) / few.as_nanos()).min(WARM_UP.into()) as u64;
+        let warm_up = warm_up.max(FEWEST);
+        let took = time(&mut candidate, warm_up).max(Duration::from_nanos(1));
+        let calls = (SLICE.as_nanos() * u128::from(warm_up) / took.as_nanos()).clamp(FEWEST.into(), 1_000_000) as u64;
         let counted = allocation_counter::measure(|| {
-            time(&mut candidate, WARM_UP);
+            time(&mut candidate, warm_up);
         });
-        let shared = candidate.clone();
+        let mut shared = candidate.clone();
         self.lines.push(Line::Entry(Entry {
             name,
             is_reference,
             calls,
-            allocations: counted.count_total as f64 / WARM_UP as f64,
-            one: Column::new(move |calls| time(&mut candidate, calls)),
-            two: Column::new(move |calls| time_two(&shared, calls)),
+            allocations: counted.count_total as f64 / warm_up as f64,
+            one: Column::new(move |calls| {
+                candidate.prepare();
+                time(&mut candidate, calls)
+            }),
+            two: Column::new(move |calls| {
+                shared.prepare();
+                time_two(&shared, calls)
+            }),
         }));
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        let group = self.lines.iter().rev().find_map(|line| match line {
+            Line::Group(group) => Some(*group),
+            Line::Entry(_) => None,
+        });
+        name.contains(&self.filter) || group.is_some_and(|group| group.contains(&self.filter))
     }
 
     pub(crate) fn run(mut self) {
@@ -165,15 +195,22 @@ impl Bench {
     }
 
     fn print(&self) {
-        println!("\nThe median of {ROUNDS} rounds. Ratio: to the first of each group; below 1 is faster.\n");
-        print_row("", ["one", "thread", "two", "threads", "allocations"]);
-        print_row("", ["ns/call", "ratio", "ns/call", "ratio", "per call"]);
+        if self.csv {
+            println!("row,candidate,ns_one_thread,ratio_one_thread,ns_two_threads,ratio_two_threads,allocations");
+        } else {
+            println!("\nThe median of {ROUNDS} rounds. Ratio: to the first of each group; below 1 is faster.\n");
+            print_row("", ["one", "thread", "two", "threads", "allocations"]);
+            print_row("", ["ns/call", "ratio", "ns/call", "ratio", "per call"]);
+        }
+        let mut group = "";
         let mut reference = None;
         for line in &self.lines {
             match line {
                 Line::Group(name) => {
-                    println!("\n{name}");
-                    reference = None;
+                    if !self.csv {
+                        println!("\n{name}");
+                    }
+                    (group, reference) = (name, None);
                 }
                 Line::Entry(entry) => {
                     let figures = (entry.one.median(), entry.two.median());
@@ -181,20 +218,21 @@ impl Bench {
                         reference = Some(figures);
                     }
                     let (one, two) = reference.unwrap_or((f64::NAN, f64::NAN));
-                    print_row(
-                        entry.name,
-                        [
-                            format!("{:.1}", figures.0),
-                            format!("{:.2}", figures.0 / one),
-                            format!("{:.1}", figures.1),
-                            format!("{:.2}", figures.1 / two),
-                            format!("{:.2}", entry.allocations),
-                        ],
-                    );
+                    let cells = [
+                        format!("{:.1}", figures.0),
+                        format!("{:.2}", figures.0 / one),
+                        format!("{:.1}", figures.1),
+                        format!("{:.2}", figures.1 / two),
+                        format!("{:.2}", entry.allocations),
+                    ];
+                    if self.csv {
+                        println!("\"{group}\",\"{}\",{}", entry.name, cells.join(","));
+                    } else {
+                        print_row(entry.name, cells);
+                    }
                 }
             }
         }
-        println!();
     }
 }
 
@@ -216,5 +254,5 @@ impl Column {
 
 fn print_row(name: &str, cells: [impl Display; 5]) {
     let [one, one_ratio, two, two_ratio, allocations] = cells;
-    println!("  {name:<38}{one:>10}{one_ratio:>8}{two:>12}{two_ratio:>8}{allocations:>14}");
+    println!("  {name:<46}{one:>12}{one_ratio:>10}{two:>12}{two_ratio:>10}{allocations:>14}");
 }

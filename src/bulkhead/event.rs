@@ -3,7 +3,7 @@
 use tracing::{debug, info, trace};
 
 use crate::{
-    bulkhead::{config::BulkheadConfig, handle::Bulkhead},
+    bulkhead::{adaptive::Change, config::BulkheadConfig, handle::Bulkhead},
     name::Name,
     rejection::Reason,
 };
@@ -28,6 +28,17 @@ pub(super) fn queued(bulkhead: &Bulkhead) {
         waiting = bulkhead.gate().counts().waiting,
         "waiting for a permit"
     );
+}
+
+/// At debug when it is a tenth away from where it was last told; a limit that finds itself is never quite still.
+pub(super) fn limit_moved(bulkhead: &Bulkhead, change: Change) {
+    let Change { before, after, much_since, reason } = change;
+    match much_since {
+        Some(before) => {
+            debug!(policy = "bulkhead", name = bulkhead.name().as_str(), before, after, %reason, "limit moved");
+        }
+        None => trace!(policy = "bulkhead", name = bulkhead.name().as_str(), before, after, %reason, "limit moved"),
+    }
 }
 
 pub(super) fn reconfigured(name: &Name, before: &BulkheadConfig, after: &BulkheadConfig) {

@@ -11,19 +11,20 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    bulkhead::{permit::Permit, wait::Wait},
+    bulkhead::{permit::Permit, sort::Scope, wait::Wait},
     protocol::{Protocol, future::Exchange},
     rejection::Rejection,
 };
 
 pin_project! {
     /// The response, or the refusal. Made by [`BulkheadService`](crate::bulkhead::BulkheadService).
-    pub struct ResponseFuture<S, Req, P>
+    pub struct ResponseFuture<S, Req, P, C = ()>
     where
         S: Service<Req>,
     {
         #[pin]
         step: Step<S, Req, S::Future, P>,
+        scope: C,
     }
 }
 
@@ -46,42 +47,46 @@ pin_project! {
     }
 }
 
-impl<S, Req, P> ResponseFuture<S, Req, P>
+impl<S, Req, P, C> ResponseFuture<S, Req, P, C>
 where
     S: Service<Req>,
 {
     #[inline]
-    pub(super) fn called(inner: S::Future, protocol: P, permit: Permit) -> Self {
-        Self { step: Step::Settled { exchange: Exchange::called(inner, protocol, permit) } }
+    pub(super) fn called(inner: S::Future, protocol: P, permit: Permit, scope: C) -> Self {
+        Self { step: Step::Settled { exchange: Exchange::called(inner, protocol, permit) }, scope }
     }
 
-    pub(super) fn refused(rejection: Box<Rejection>, protocol: P) -> Self {
-        Self { step: Step::Settled { exchange: Exchange::refused(rejection, protocol) } }
+    pub(super) fn refused(rejection: Box<Rejection>, protocol: P, scope: C) -> Self {
+        Self { step: Step::Settled { exchange: Exchange::refused(rejection, protocol) }, scope }
     }
 
-    pub(super) fn queued(wait: Wait, ready: S, request: Req, protocol: P) -> Self {
-        Self { step: Step::Queued { call: Box::pin(Queued { wait, call: Some((ready, request, protocol)) }) } }
+    pub(super) fn queued(wait: Wait, ready: S, request: Req, protocol: P, scope: C) -> Self {
+        Self { step: Step::Queued { call: Box::pin(Queued { wait, call: Some((ready, request, protocol)) }) }, scope }
     }
 }
 
-impl<S, Req, P> Future for ResponseFuture<S, Req, P>
+impl<S, Req, P, C> Future for ResponseFuture<S, Req, P, C>
 where
     S: Service<Req>,
     P: Protocol<S::Response, S::Error>,
+    C: Scope,
 {
     type Output = Result<P::Response<Permit>, P::Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let StepProj::Queued { call } = this.step.as_mut().project() {
-            let exchange = ready!(call.as_mut().poll(cx));
-            this.step.set(Step::Settled { exchange });
-        }
-        match this.step.project() {
-            StepProj::Settled { exchange } => exchange.poll(cx),
-            StepProj::Queued { .. } => unreachable!("settled above"),
-        }
+        let this = self.project();
+        let mut step = this.step;
+        this.scope.run(|| {
+            if let StepProj::Queued { call } = step.as_mut().project() {
+                let exchange = ready!(call.as_mut().poll(cx));
+                step.set(Step::Settled { exchange });
+            }
+            match step.project() {
+                StepProj::Settled { exchange } => exchange.poll(cx),
+                StepProj::Queued { .. } => unreachable!("settled above"),
+            }
+        })
     }
 }
 
@@ -103,7 +108,7 @@ where
     }
 }
 
-impl<S, Req, P> fmt::Debug for ResponseFuture<S, Req, P>
+impl<S, Req, P, C> fmt::Debug for ResponseFuture<S, Req, P, C>
 where
     S: Service<Req>,
 {

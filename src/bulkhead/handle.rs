@@ -2,18 +2,25 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::{
     bulkhead::{
+        adaptive::Limiter,
         config::{BulkheadConfig, WhenFull},
         event,
         permit::Permit,
-        settings::{Settings, limit_of},
-        snapshot::{BulkheadSnapshot, RejectionCounters},
-        state::{Entry, Gate},
-        wait::{Wait, Waiter},
+        settings::Settings,
+        snapshot::{BulkheadSnapshot, PartitionSnapshot, RejectionCounters},
+        sort::Caller,
+        stamp::Stamp,
+        state::{Entry, Gate, Standing},
+        wait::{Patience, Wait, Waiter},
     },
     config::{InvalidConfig, or_panic},
+    deadline::Deadline,
     name::Name,
+    outcome::Outcome,
     rejection::{Reason, Rejection},
 };
 
@@ -43,6 +50,9 @@ pub struct Bulkhead {
 struct Shared {
     gate: Gate,
     settings: Settings,
+    limiter: Limiter,
+    /// What calls are stamped by.
+    made: Instant,
     rejected: RejectionCounters,
     name: Name,
 }
@@ -70,14 +80,18 @@ impl Bulkhead {
     #[track_caller]
     pub fn with_config(name: impl Into<Name>, config: BulkheadConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        Ok(Self {
+        let bulkhead = Self {
             shared: Arc::new(Shared {
-                gate: Gate::new(limit_of(&config)),
-                settings: Settings::new(config),
+                gate: Gate::new(0),
+                settings: Settings::new(config.clone()),
+                limiter: Limiter::default(),
+                made: Instant::now(),
                 rejected: RejectionCounters::default(),
                 name: name.into().required(),
             }),
-        })
+        };
+        bulkhead.apply(&config)?;
+        Ok(bulkhead)
     }
 
     /// The bulkhead's name.
@@ -107,16 +121,32 @@ impl Bulkhead {
 
     /// Changes some of the settings and returns what they were. For the layer's setters.
     pub(super) fn change(&self, change: impl FnOnce(&mut BulkheadConfig)) -> Result<BulkheadConfig, InvalidConfig> {
-        let gate = self.gate();
-        let before = self.shared.settings.change(change, |limit| gate.set_limit(limit))?;
+        let before = self.shared.settings.change(change, |config| self.apply(config))?;
         // Not before the settings are unlocked: it wakes tasks, which may ask for them.
-        gate.hand_over();
+        self.gate().hand_over(Instant::now);
         Ok(before)
+    }
+
+    fn apply(&self, config: &BulkheadConfig) -> Result<(), InvalidConfig> {
+        let gate = self.gate();
+        gate.set_rules(config).map_err(|()| {
+            let problem = "too many at once: more than 255, with those that are gone and still have calls";
+            InvalidConfig::new("bulkhead.partitions", problem)
+        })?;
+        let adaptive = config.adaptive.as_ref();
+        self.shared.limiter.set(adaptive, config.max_concurrent, self.age(), |limit| gate.set_limit(limit));
+        gate.set_measured(adaptive.is_some());
+        Ok(())
     }
 
     /// The bulkhead at this moment.
     pub fn snapshot(&self) -> BulkheadSnapshot {
         BulkheadSnapshot::of(self.gate().counts(), self.shared.rejected.read())
+    }
+
+    /// The partitions at this moment, the default one first. What came in before there were any is in none of them.
+    pub fn partitions(&self) -> Vec<PartitionSnapshot> {
+        self.gate().partitions()
     }
 
     /// A permit, if one is free and nobody waits for it. Never waits, whatever the settings.
@@ -126,7 +156,16 @@ impl Bulkhead {
     /// With [`Reason::BulkheadFull`].
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit, Rejection> {
-        self.enter().ok_or_else(|| self.refuse(Reason::BulkheadFull))
+        self.enter(Standing::default()).ok_or_else(|| self.refuse(Reason::BulkheadFull))
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), for a call of this priority and partition.
+    ///
+    /// # Errors
+    ///
+    /// With [`Reason::BulkheadFull`], also where there is room, but not for such a call.
+    pub fn try_acquire_as(&self, caller: Caller<'_>) -> Result<Permit, Rejection> {
+        self.enter(caller.standing(self)).ok_or_else(|| self.refuse(Reason::BulkheadFull))
     }
 
     /// A permit, waiting for one as the settings say: not at all, for `max_wait`, or with [`WhenFull::Pause`] for as
@@ -134,8 +173,9 @@ impl Bulkhead {
     ///
     /// # Errors
     ///
-    /// With [`Reason::BulkheadFull`] where calls do not queue, [`Reason::QueueFull`] if `max_queue` others wait, and
-    /// [`Reason::WaitExpired`] after `max_wait`.
+    /// With [`Reason::BulkheadFull`] where calls do not queue, [`Reason::QueueFull`] if `max_queue` others wait,
+    /// [`Reason::WaitExpired`] after `max_wait`, and [`Reason::DeadlinePassed`] once the task's
+    /// [deadline](Deadline::current) has passed while it waited or before it would have had to.
     ///
     /// # Panics
     ///
@@ -146,14 +186,35 @@ impl Bulkhead {
     /// Dropping the future leaves the queue at once, and gives back a permit that had just been handed to it. Its place
     /// in the queue is lost.
     pub async fn acquire(&self) -> Result<Permit, Rejection> {
-        if let Some(permit) = self.enter() {
+        self.acquire_with(Standing::default()).await
+    }
+
+    /// As [`acquire`](Self::acquire), for a call of this priority and partition.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire), and with [`Reason::QueueFull`] also if a call that matters more has taken its place.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for at most `max_wait` outside of a tokio runtime with a timer.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_as(&self, caller: Caller<'_>) -> Result<Permit, Rejection> {
+        self.acquire_with(caller.standing(self)).await
+    }
+
+    async fn acquire_with(&self, standing: Standing) -> Result<Permit, Rejection> {
+        if let Some(permit) = self.enter(standing) {
             return Ok(permit);
         }
         let longest = match self.when_full() {
             WhenFull::Reject => Some(self.shared.settings.max_wait()),
             WhenFull::Pause => None,
         };
-        match self.wait_within(longest)? {
+        match self.wait_within(longest, standing)? {
             Admission::Admitted(permit) => Ok(permit),
             Admission::Queued(wait) => wait.await,
         }
@@ -175,14 +236,59 @@ impl Bulkhead {
     }
 
     #[inline]
-    pub(super) fn enter(&self) -> Option<Permit> {
-        self.gate().try_enter().then(|| Permit::of(self.clone()))
+    pub(super) fn enter(&self, standing: Standing) -> Option<Permit> {
+        if self.gate().try_enter() {
+            return Some(Permit::of(self.clone(), Stamp::PLAIN));
+        }
+        if self.gate().is_marked() { self.enter_marked(standing) } else { None }
+    }
+
+    /// For a gate that has more to it than a limit.
+    #[cold]
+    #[inline(never)]
+    fn enter_marked(&self, standing: Standing) -> Option<Permit> {
+        let gate = self.gate();
+        if gate.is_sorted() {
+            gate.try_enter_sorted(standing, Instant::now()).then(|| self.counted_permit(standing.slot))
+        } else if gate.is_measured() {
+            gate.try_enter_measured().then(|| Permit::of(self.clone(), self.begun(Stamp::PLAIN)))
+        } else {
+            None
+        }
+    }
+
+    /// A permit for somebody whom the gate has let in by way of its lock.
+    pub(super) fn counted_permit(&self, slot: u8) -> Permit {
+        Permit::of(self.clone(), self.begun(Stamp::PLAIN.counted_in(slot)))
+    }
+
+    /// As of a call that begins now.
+    pub(super) fn begun(&self, stamp: Stamp) -> Stamp {
+        if self.gate().is_measured() { stamp.begun(self.age()) } else { stamp }
+    }
+
+    /// A call has ended; its permit has not been given back yet.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn learn(&self, stamp: Stamp, outcome: Outcome) {
+        let (now, gate) = (self.age(), self.gate());
+        let set_limit = |limit| gate.set_limit(limit);
+        let change = self.shared.limiter.record(outcome, stamp.took(now), gate.counts().inside, now, set_limit);
+        if let Some(change) = change {
+            gate.hand_over(Instant::now);
+            event::limit_moved(self, change);
+        }
+    }
+
+    /// How long ago the bulkhead was made.
+    fn age(&self) -> Duration {
+        self.shared.made.elapsed()
     }
 
     /// Comes in, or into the queue. `None` if that is full too.
-    pub(super) fn enter_or_wait(&self) -> Option<Admission<Waiter>> {
-        match self.gate().enter_or_wait(self.shared.settings.max_queue()) {
-            Entry::Admitted => Some(Admission::Admitted(Permit::of(self.clone()))),
+    pub(super) fn enter_or_wait(&self, standing: Standing, now: Instant) -> Option<Admission<Waiter>> {
+        match self.gate().enter_or_wait(self.shared.settings.max_queue(), standing, now) {
+            Entry::Admitted => Some(Admission::Admitted(self.counted_permit(standing.slot))),
             Entry::Queued(ticket) => {
                 let waiter = Waiter::new(self.clone(), ticket);
                 event::queued(self);
@@ -193,21 +299,28 @@ impl Bulkhead {
     }
 
     /// For a call that has found no permit, and can't be paused any more.
-    pub(super) fn queue_or_refuse(&self) -> Result<Admission<Wait>, Rejection> {
+    pub(super) fn queue_or_refuse(&self, standing: Standing) -> Result<Admission<Wait>, Rejection> {
         match self.when_full() {
-            WhenFull::Reject => self.wait_within(Some(self.shared.settings.max_wait())),
+            WhenFull::Reject => self.wait_within(Some(self.shared.settings.max_wait()), standing),
             // Its service was ready only because there was no place among the paused.
             WhenFull::Pause => Err(self.refuse(Reason::QueueFull)),
         }
     }
 
-    fn wait_within(&self, longest: Option<Duration>) -> Result<Admission<Wait>, Rejection> {
+    fn wait_within(&self, longest: Option<Duration>, standing: Standing) -> Result<Admission<Wait>, Rejection> {
         if longest == Some(Duration::ZERO) {
             return Err(self.refuse(Reason::BulkheadFull));
         }
-        match self.enter_or_wait() {
+        let (now, deadline) = (Instant::now(), Deadline::current());
+        if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
+            return Err(self.refuse(Reason::DeadlinePassed));
+        }
+        match self.enter_or_wait(standing, now) {
             Some(Admission::Admitted(permit)) => Ok(Admission::Admitted(permit)),
-            Some(Admission::Queued(waiter)) => Ok(Admission::Queued(Wait::new(waiter, longest))),
+            Some(Admission::Queued(waiter)) => {
+                let patience = Patience::new(longest, deadline, self.gate().is_sorted(), now);
+                Ok(Admission::Queued(Wait::new(waiter, patience, now)))
+            }
             None => Err(self.refuse(Reason::QueueFull)),
         }
     }

@@ -22,10 +22,28 @@
 //! Nobody overtakes: while somebody waits, a permit that comes free is his. Who gives up, by time or because its future
 //! or service was dropped, has left the queue at once.
 //!
+//! A call that queues never outlives its task's [deadline](crate::Deadline), which a timeout around it has set: then it leaves the queue at once, refused with
+//! [`DeadlinePassed`](crate::Reason::DeadlinePassed), and isn't made even if a permit came at the last moment.
+//!
 //! A call queues in its *future*, with the instance of the inner service that was made ready for it; whatever that
 //! instance has reserved stays reserved meanwhile. So put what reserves in `poll_ready`, such as tower's
 //! `ConcurrencyLimit`, outside of a bulkhead that queues. A service that pauses asks for its permit first and the inner
 //! service second; made ready and not called, it keeps its permit until it is dropped.
+//!
+//! # What else there is to it
+//!
+//! A plain bulkhead is one word and a queue. What follows costs only who uses it:
+//!
+//! - [`adaptive`](BulkheadLayer::adaptive): the limit finds itself, from latency, throughput and drops.
+//! - [`order`](BulkheadLayer::order): a queue that stands is served newest first, and who has waited too long is refused.
+//! - [`priority`](BulkheadLayer::priority): four classes. Those that matter less use only part of the limit, wait longer,
+//!   and make room in a full queue; the class goes along with the request, and on to the services behind.
+//! - [`partition`](BulkheadLayer::partition): tenants have guaranteed shares, and borrow what is idle.
+//!
+//! The last three need to look at more than a word, so calls go by a lock; each works without the others and with them. A
+//! call comes in if there is room by the limit *and* for its class *and* for its tenant; of those that wait and may come
+//! in, the highest class is first. A service that [pauses](WhenFull::Pause) waits before it knows the request, and can't
+//! have them.
 //!
 //! # How it differs from its neighbours
 //!
@@ -79,8 +97,27 @@
 //! # drop(app);
 //! ```
 //!
+//! Around a server that several tenants use, and that is to stay useful when they want more than it can do:
+//!
+//! ```
+//! use std::time::Duration;
+//! use axum::{Router, extract::Request, routing::get};
+//! use buttress::{BulkheadLayer, Priority, bulkhead::{Adaptive, QueueOrder}};
+//!
+//! let bulkhead = BulkheadLayer::http("search")
+//!     .adaptive(Adaptive::default().max(500))
+//!     .max_wait(Duration::from_secs(1))
+//!     .order(QueueOrder::adaptive_lifo())
+//!     .priority(|request: &Request| (request.uri().path() == "/suggest").then_some(Priority::Sheddable))
+//!     .partition("shop", 0.5)
+//!     .partition_by(|request: &Request| request.uri().host().unwrap_or_default());
+//! let app: Router = Router::new().route("/search", get(|| async { "none" })).layer(bulkhead);
+//! # drop(app);
+//! ```
+//!
 //! Without tower, a [`Bulkhead`] gives its permits to whoever asks.
 
+mod adaptive;
 mod config;
 mod event;
 pub mod future;
@@ -90,14 +127,18 @@ mod permit;
 mod service;
 mod settings;
 mod snapshot;
+mod sort;
+mod stamp;
 mod state;
 mod wait;
 
 pub use self::{
-    config::{BulkheadConfig, WhenFull},
+    adaptive::{Adaptive, Aimd, Algorithm, Correlation, Gradient2, Vegas},
+    config::{BulkheadConfig, Partition, Priorities, QueueOrder, WhenFull},
     handle::Bulkhead,
     layer::BulkheadLayer,
     permit::Permit,
     service::BulkheadService,
-    snapshot::{BulkheadSnapshot, Rejections},
+    snapshot::{BulkheadSnapshot, PartitionSnapshot, Rejections},
+    sort::{Alike, ByPartition, ByPriority, Caller, Inherited, Scope, Sort},
 };

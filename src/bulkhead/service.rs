@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
@@ -13,6 +14,8 @@ use crate::{
         future::ResponseFuture,
         handle::{Admission, Bulkhead},
         permit::Permit,
+        sort::{Alike, Scope, Sort},
+        state::Standing,
         wait::Waiter,
     },
     protocol::Protocol,
@@ -22,10 +25,11 @@ use crate::{
 ///
 /// The inner service has to be `Clone`: a call that queues takes the instance that is ready along, and leaves a clone
 /// behind for the next. Nothing is cloned for a call that gets its permit at once.
-pub struct BulkheadService<S, P> {
+pub struct BulkheadService<S, P, K = Alike> {
     inner: S,
     bulkhead: Bulkhead,
     protocol: P,
+    sort: K,
     /// Whether `poll_ready` has looked how the bulkhead takes calls. It stays so until the call is made, for a service
     /// that was ready has to stay ready.
     in_turn: bool,
@@ -42,9 +46,9 @@ enum Place {
     Reserved(Permit),
 }
 
-impl<S, P> BulkheadService<S, P> {
-    pub(super) fn new(inner: S, bulkhead: Bulkhead, protocol: P) -> Self {
-        Self { inner, bulkhead, protocol, in_turn: false, place: None }
+impl<S, P, K> BulkheadService<S, P, K> {
+    pub(super) fn new(inner: S, bulkhead: Bulkhead, protocol: P, sort: K) -> Self {
+        Self { inner, bulkhead, protocol, sort, in_turn: false, place: None }
     }
 
     define_inner_service_accessors!();
@@ -52,7 +56,7 @@ impl<S, P> BulkheadService<S, P> {
     /// What a service gets that is to wait for a permit; nothing if too many wait already.
     #[cold]
     fn line_up(&self) -> Option<Place> {
-        Some(match self.bulkhead.enter_or_wait()? {
+        Some(match self.bulkhead.enter_or_wait(Standing::default(), Instant::now())? {
             Admission::Admitted(permit) => Place::Reserved(permit),
             Admission::Queued(waiter) => Place::Paused(Box::new(waiter)),
         })
@@ -61,7 +65,8 @@ impl<S, P> BulkheadService<S, P> {
     #[cold]
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(Place::Paused(waiter)) = &mut self.place {
-            self.place = Some(Place::Reserved(ready!(waiter.poll(cx))));
+            // Turned away, if the settings were changed meanwhile: then the call finds out.
+            self.place = ready!(waiter.poll(cx)).ok().map(Place::Reserved);
         }
         Poll::Ready(())
     }
@@ -69,20 +74,24 @@ impl<S, P> BulkheadService<S, P> {
     #[cold]
     fn take_place(&mut self) -> Option<Permit> {
         match self.place.take() {
-            Some(Place::Reserved(permit)) => Some(permit),
-            Some(Place::Paused(_)) | None => self.bulkhead.enter(),
+            Some(Place::Reserved(mut permit)) => {
+                permit.begin();
+                Some(permit)
+            }
+            Some(Place::Paused(_)) | None => self.bulkhead.enter(Standing::default()),
         }
     }
 }
 
-impl<S, Req, P> Service<Req> for BulkheadService<S, P>
+impl<S, Req, P, K> Service<Req> for BulkheadService<S, P, K>
 where
     S: Service<Req> + Clone,
     P: Protocol<S::Response, S::Error> + Clone,
+    K: Sort<P, Req>,
 {
     type Response = P::Response<Permit>;
     type Error = P::Error;
-    type Future = ResponseFuture<S, Req, P>;
+    type Future = ResponseFuture<S, Req, P, K::Scope>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -106,44 +115,54 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Req) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         self.in_turn = false;
-        let permit = if self.place.is_some() { self.take_place() } else { self.bulkhead.enter() };
+        let (place, scope) = self.sort.sort(&self.protocol, &mut request, &self.bulkhead);
+        let permit = if self.place.is_some() { self.take_place() } else { self.bulkhead.enter(place.0) };
         match permit {
-            Some(permit) => ResponseFuture::called(self.inner.call(request), self.protocol.clone(), permit),
-            None => self.call_when_full(request),
+            Some(permit) => {
+                let inner = scope.run(|| self.inner.call(request));
+                ResponseFuture::called(inner, self.protocol.clone(), permit, scope)
+            }
+            None => self.call_when_full(request, place.0, scope),
         }
     }
 }
 
-impl<S, P: Clone> BulkheadService<S, P> {
+impl<S, P: Clone, K> BulkheadService<S, P, K> {
     #[cold]
-    fn call_when_full<Req>(&mut self, request: Req) -> ResponseFuture<S, Req, P>
+    fn call_when_full<Req, C: Scope>(
+        &mut self,
+        request: Req,
+        standing: Standing,
+        scope: C,
+    ) -> ResponseFuture<S, Req, P, C>
     where
         S: Service<Req> + Clone,
     {
-        match self.bulkhead.queue_or_refuse() {
+        match self.bulkhead.queue_or_refuse(standing) {
             Ok(Admission::Admitted(permit)) => {
-                ResponseFuture::called(self.inner.call(request), self.protocol.clone(), permit)
+                let inner = scope.run(|| self.inner.call(request));
+                ResponseFuture::called(inner, self.protocol.clone(), permit, scope)
             }
             Ok(Admission::Queued(wait)) => {
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                ResponseFuture::queued(wait, ready, request, self.protocol.clone())
+                ResponseFuture::queued(wait, ready, request, self.protocol.clone(), scope)
             }
-            Err(rejection) => ResponseFuture::refused(Box::new(rejection), self.protocol.clone()),
+            Err(rejection) => ResponseFuture::refused(Box::new(rejection), self.protocol.clone(), scope),
         }
     }
 }
 
-impl<S: Clone, P: Clone> Clone for BulkheadService<S, P> {
+impl<S: Clone, P: Clone, K: Clone> Clone for BulkheadService<S, P, K> {
     fn clone(&self) -> Self {
         // A clone has neither readiness nor a permit: it takes its own turn.
-        Self::new(self.inner.clone(), self.bulkhead.clone(), self.protocol.clone())
+        Self::new(self.inner.clone(), self.bulkhead.clone(), self.protocol.clone(), self.sort.clone())
     }
 }
 
-impl<S: fmt::Debug, P> fmt::Debug for BulkheadService<S, P> {
+impl<S: fmt::Debug, P, K> fmt::Debug for BulkheadService<S, P, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BulkheadService")
             .field("inner", &self.inner)
@@ -153,4 +172,7 @@ impl<S: fmt::Debug, P> fmt::Debug for BulkheadService<S, P> {
     }
 }
 
-forward_named_service!(BulkheadService);
+#[cfg(feature = "tonic")]
+impl<S: tonic::server::NamedService, P, K> tonic::server::NamedService for BulkheadService<S, P, K> {
+    const NAME: &'static str = S::NAME;
+}

@@ -34,19 +34,19 @@ impl Settings {
         lock(&self.config).clone()
     }
 
-    /// Changes some of the settings and returns what they were. `set_limit` is told the new limit before anybody else
-    /// can change the settings again.
+    /// Changes some of the settings and returns what they were. `apply` is told the new ones before anybody else can
+    /// change them again.
     pub(super) fn change(
         &self,
         change: impl FnOnce(&mut BulkheadConfig),
-        set_limit: impl FnOnce(u32),
+        apply: impl FnOnce(&BulkheadConfig) -> Result<(), InvalidConfig>,
     ) -> Result<BulkheadConfig, InvalidConfig> {
         let mut current = lock(&self.config);
         let mut config = current.clone();
         change(&mut config);
         config.validate()?;
+        apply(&config)?;
         self.mirror(&config);
-        set_limit(limit_of(&config));
         Ok(mem::replace(&mut *current, config))
     }
 
@@ -69,9 +69,4 @@ impl Settings {
         self.max_queue.store(config.max_queue as u32, Ordering::Relaxed);
         self.max_wait_nanos.store(config.max_wait.as_nanos() as u64, Ordering::Relaxed);
     }
-}
-
-/// Valid settings fit.
-pub(super) fn limit_of(config: &BulkheadConfig) -> u32 {
-    config.max_concurrent as u32
 }

@@ -1,13 +1,36 @@
 //! The gate: who is inside, who waits, and who comes next.
 
-use std::{collections::BTreeMap, mem, task::Waker};
+mod codel;
+mod compartments;
+mod queue;
+mod word;
 
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use std::task::Waker;
 
-/// Lets at most `limit` in at once, and the others wait in the order in which they came.
+use tokio::time::Instant;
+
+use self::queue::Queue;
+pub(crate) use self::word::Counts;
+use self::word::Word;
+pub(crate) use self::{
+    compartments::{Compartment, KEPT_FOR},
+    queue::Turn,
+};
+use crate::{
+    bulkhead::{config::BulkheadConfig, snapshot::PartitionSnapshot},
+    priority::Priority,
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
+};
+
+/// Lets at most `limit` in at once, and the others wait: in the order in which they came, or sorted.
 ///
 /// Limit, waiting and inside are one word. To come in, or to go out while nobody waits, is one atomic operation on it;
-/// only who waits takes the lock.
+/// only who waits takes the lock. At a sorted gate everybody does: it has more to look at than one word, and a mutex
+/// around a small struct is as good as it gets. The word counts there too, so the limit is kept by the same operation,
+/// and a gate can be sorted while calls are inside.
+///
+/// Who has come in by way of the lock is *counted* in its partition, and goes out by way of the lock. Who has come in
+/// past it isn't.
 ///
 /// # Why no wake-up is lost, and nobody is let in twice
 ///
@@ -33,17 +56,28 @@ pub(crate) struct Gate {
     queue: Mutex<Queue>,
 }
 
-/// Those who wait. Guarded by the gate's lock; as many as the gate's word says.
-#[derive(Debug, Default)]
-struct Queue {
-    tickets_issued: u64,
-    waiting: BTreeMap<Ticket, Waker>,
+/// What a call is to the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Standing {
+    pub(crate) priority: Priority,
+    /// The slot of its partition.
+    pub(crate) slot: u8,
 }
 
-/// A place in the queue, higher for who came later. Whoever has it must [leave](Gate::leave) or learn that it has been
-/// let in, once.
+/// A place in the queue, higher for who came later. Whoever has it must [leave](Gate::leave) or learn what has become of
+/// it, once.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
+pub(crate) struct Ticket {
+    number: u64,
+    standing: Standing,
+}
+
+impl Ticket {
+    /// The slot of its partition.
+    pub(crate) fn slot(&self) -> u8 {
+        self.standing.slot
+    }
+}
 
 /// How the gate took somebody who may wait.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,72 +93,160 @@ pub(crate) enum Entry {
 
 impl Gate {
     /// The most that each of limit, waiting and inside can count to.
+    #[cfg(test)]
     pub(crate) const MOST: u32 = Word::MASK as u32;
 
     pub(crate) fn new(limit: u32) -> Self {
         Self { word: AtomicU64::new(Word::with_limit(limit).0), queue: Mutex::default() }
     }
 
-    /// Comes in if there is a place and nobody waits for it.
+    /// Comes in if there is a place and nobody waits for it, and if there is nothing else to know about this gate.
     #[inline]
     pub(crate) fn try_enter(&self) -> bool {
-        self.update(|word| word.is_open().then(|| word.one_more_inside())).is_ok()
+        self.update(|word| word.is_plain_and_open().then(|| word.one_more_inside())).is_ok()
     }
 
-    /// Comes in, or waits if fewer than `max_queue` do.
-    pub(crate) fn enter_or_wait(&self, max_queue: u32) -> Entry {
+    /// As [`try_enter`](Self::try_enter), at a gate whose calls are measured.
+    pub(crate) fn try_enter_measured(&self) -> bool {
+        self.update(|word| (!word.has(Word::SORTED) && word.is_open()).then(|| word.one_more_inside())).is_ok()
+    }
+
+    /// Whether there is more to it than a limit and who came first.
+    #[inline]
+    pub(crate) fn is_marked(&self) -> bool {
+        self.load().has(Word::MEASURED | Word::SORTED)
+    }
+
+    /// Whether calls are measured.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.load().has(Word::MEASURED)
+    }
+
+    pub(crate) fn set_measured(&self, measured: bool) {
+        let _ = self.update(|word| Some(word.marked(Word::MEASURED, measured)));
+    }
+
+    /// Whether everybody has to go by the lock.
+    pub(crate) fn is_sorted(&self) -> bool {
+        self.load().has(Word::SORTED)
+    }
+
+    /// Other rules for who comes next; follow with [`hand_over`](Self::hand_over).
+    ///
+    /// # Errors
+    ///
+    /// If too many partitions that are gone still have calls. Then nothing changes.
+    pub(crate) fn set_rules(&self, config: &BulkheadConfig) -> Result<(), ()> {
+        let mut queue = lock(&self.queue);
+        queue.set_rules(config)?;
+        // Under the lock, so that who has it knows by which rules it goes.
+        let _ = self.update(|word| Some(word.marked(Word::SORTED, config.is_sorted())));
+        Ok(())
+    }
+
+    /// The slot of the partition of this name.
+    pub(crate) fn slot(&self, name: &str) -> u8 {
+        lock(&self.queue).compartments.slot(name)
+    }
+
+    pub(crate) fn partitions(&self) -> Vec<PartitionSnapshot> {
+        let queue = lock(&self.queue);
+        let limit = self.counts().limit;
+        queue.compartments.iter().map(|(_, compartment)| PartitionSnapshot::of(compartment, limit)).collect()
+    }
+
+    /// Comes in by way of the lock, if the rules allow it.
+    pub(crate) fn try_enter_sorted(&self, standing: Standing, now: Instant) -> bool {
+        let (mut queue, late) = self.queue_at(now);
+        let enters =
+            self.update(|word| queue.is_open_to(standing, word.counts()).then(|| word.one_more_inside())).is_ok();
+        queue.compartments.get_mut(standing.slot).asked(enters, self.counts().limit);
+        drop(queue);
+        late.into_iter().for_each(Waker::wake);
+        enters
+    }
+
+    /// Comes in by way of the lock, or waits if fewer than `max_queue` do, or in the place of somebody who matters less.
+    pub(crate) fn enter_or_wait(&self, max_queue: u32, standing: Standing, now: Instant) -> Entry {
+        // A full queue is seen without the lock: just then there is much to refuse and no time for it.
+        let word = self.load();
+        if !word.has(Word::SORTED) && !word.is_open() && word.waiting() >= max_queue {
+            return Entry::QueueFull;
+        }
+        let (mut queue, mut wake) = self.queue_at(now);
         let step = |word: Word| {
-            if word.is_open() {
+            if queue.is_open_to(standing, word.counts()) {
                 Some(word.one_more_inside())
             } else {
                 (word.waiting() < max_queue).then(|| word.one_more_waiting())
             }
         };
-        // A full queue is seen without the lock: just then there is much to refuse and no time for it.
-        let word = self.load();
-        if step(word).is_none() {
-            return Entry::QueueFull;
-        }
-        let mut queue = lock(&self.queue);
-        match self.update(step) {
-            Err(_) => Entry::QueueFull,
-            Ok((before, _)) if before.is_open() => Entry::Admitted,
-            Ok(_) => Entry::Queued(queue.push()),
-        }
-    }
-
-    /// Whether the holder of `ticket` has been let in; if not, `waker` is woken when it is.
-    pub(crate) fn is_admitted(&self, ticket: &Ticket, waker: &Waker) -> bool {
-        let mut queue = lock(&self.queue);
-        let Some(current) = queue.waiting.get_mut(ticket) else {
-            return true;
+        let entry = match self.update(step) {
+            Ok((before, after)) if before.waiting() == after.waiting() => {
+                queue.compartments.get_mut(standing.slot).asked(true, after.limit());
+                Entry::Admitted
+            }
+            Ok(_) => Entry::Queued(queue.push(standing, now)),
+            Err(word) => match queue.evict_for(standing.priority) {
+                // One goes and one comes, so the word stays as it is.
+                Some(evicted) => {
+                    wake.push(evicted);
+                    Entry::Queued(queue.push(standing, now))
+                }
+                None => {
+                    queue.compartments.get_mut(standing.slot).asked(false, word.limit());
+                    Entry::QueueFull
+                }
+            },
         };
-        if !current.will_wake(waker) {
-            let replaced = mem::replace(current, waker.clone());
-            // Dropping a waker may drop a task, and the task a permit of this gate.
-            drop(queue);
-            drop(replaced);
-        }
-        false
-    }
-
-    /// Leaves the queue. True for who had been let in already: it has a place, to use or to give back.
-    pub(crate) fn leave(&self, ticket: &Ticket) -> bool {
-        let mut queue = lock(&self.queue);
-        let waker = queue.waiting.remove(ticket);
-        if waker.is_some() {
-            self.word.fetch_sub(Word::ONE_WAITING, Ordering::Relaxed);
-        }
         drop(queue);
-        waker.is_none()
+        wake.into_iter().for_each(Waker::wake);
+        entry
     }
 
-    /// Goes out.
+    /// What has become of the holder of `ticket`; while it waits, `waker` is woken when it need not wait any longer.
+    pub(crate) fn ask(&self, ticket: &Ticket, waker: &Waker) -> Turn {
+        // Dropping a waker may drop a task, and the task a permit of this gate: not under the lock.
+        let mut replaced = None;
+        let mut queue = lock(&self.queue);
+        let turn = queue.ask(ticket, waker, &mut replaced);
+        drop(queue);
+        turn
+    }
+
+    /// Leaves the queue. Who had been let in already has a place, to use or to give back.
+    pub(crate) fn leave(&self, ticket: &Ticket) -> Turn {
+        let mut queue = lock(&self.queue);
+        let waker = queue.take(ticket);
+        let turn = if waker.is_some() {
+            self.word.fetch_sub(Word::ONE_WAITING, Ordering::Relaxed);
+            Turn::Waiting
+        } else {
+            queue.collect(ticket)
+        };
+        drop(queue);
+        turn
+    }
+
+    /// Goes out, after having come in past the lock. `now` is asked where others wait, or come in sorted.
     #[inline]
-    pub(crate) fn exit(&self) {
+    pub(crate) fn exit(&self, now: impl Fn() -> Instant) {
         let before = Word(self.word.fetch_sub(Word::ONE_INSIDE, Ordering::Release));
-        if before.one_less_inside().owes_a_place() {
-            self.hand_over();
+        if !before.is_plain() {
+            self.hand_over(now);
+        }
+    }
+
+    /// Goes out, after having come in by way of the lock. Never inlined: a plain permit's drop would save its registers.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn exit_counted(&self, slot: u8, now: impl Fn() -> Instant) {
+        let mut queue = lock(&self.queue);
+        queue.compartments.get_mut(slot).inside -= 1;
+        let before = Word(self.word.fetch_sub(Word::ONE_INSIDE, Ordering::Release));
+        drop(queue);
+        if !before.is_plain() {
+            self.hand_over(now);
         }
     }
 
@@ -134,31 +256,52 @@ impl Gate {
         let _ = self.update(|word| Some(word.limited_to(limit)));
     }
 
-    /// Lets in who waits, first come first served, for as long as there is room.
+    /// Lets in who waits, by the rules, for as long as there is room.
     #[cold]
-    pub(crate) fn hand_over(&self) {
-        let mut word = self.load();
-        while word.owes_a_place() {
-            let first;
-            (word, first) = self.admit_first();
+    #[inline(never)]
+    pub(crate) fn hand_over(&self, now: impl Fn() -> Instant) {
+        loop {
+            let word = self.load();
+            if !(word.owes_a_place() || word.has(Word::SORTED) && word.waiting() > 0) {
+                return;
+            }
+            let (queue, late) = self.queue_at(now());
+            let first = self.admit_first(queue);
+            let none = first.is_none();
             // Outside of the lock: waking may run or drop a task, and the task come in or go out.
-            if let Some(waker) = first {
-                waker.wake();
+            late.into_iter().chain(first).for_each(Waker::wake);
+            if none {
+                return;
             }
         }
     }
 
-    pub(crate) fn counts(&self) -> Counts {
-        let word = self.load();
-        Counts { limit: word.limit(), waiting: word.waiting(), inside: word.inside() }
+    fn admit_first(&self, mut queue: MutexGuard<'_, Queue>) -> Option<Waker> {
+        let mut first = None;
+        let step = |word: Word| {
+            first = queue.first(word.counts());
+            first.as_ref().map(|_| word.one_less_waiting().one_more_inside())
+        };
+        let (_, after) = self.update(step).ok()?;
+        let ticket = first.expect("the word was changed for it");
+        let waker = queue.take(&ticket);
+        queue.compartments.get_mut(ticket.standing.slot).asked(true, after.limit());
+        waker
     }
 
-    fn admit_first(&self) -> (Word, Option<Waker>) {
+    /// The queue as it is by now, and those who have waited too long, to be woken without the lock.
+    fn queue_at(&self, now: Instant) -> (MutexGuard<'_, Queue>, Vec<Waker>) {
         let mut queue = lock(&self.queue);
-        match self.update(|word| word.owes_a_place().then(|| word.one_less_waiting().one_more_inside())) {
-            Ok((_, word)) => (word, queue.waiting.pop_first().map(|(_, waker)| waker)),
-            Err(word) => (word, None),
+        if !self.is_sorted() {
+            return (queue, Vec::new());
         }
+        let late = queue.pass(now);
+        self.word.fetch_sub(late.len() as u64 * Word::ONE_WAITING, Ordering::Relaxed);
+        (queue, late)
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.load().counts()
     }
 
     fn load(&self) -> Word {
@@ -167,7 +310,7 @@ impl Gate {
 
     /// Replaces the word by what `step` makes of it: the words before and after, or the word that `step` left alone.
     #[inline]
-    fn update(&self, step: impl Fn(Word) -> Option<Word>) -> Result<(Word, Word), Word> {
+    fn update(&self, mut step: impl FnMut(Word) -> Option<Word>) -> Result<(Word, Word), Word> {
         let mut before = self.load();
         loop {
             let after = step(before).ok_or(before)?;
@@ -176,91 +319,6 @@ impl Gate {
                 Err(current) => before = Word(current),
             }
         }
-    }
-}
-
-/// Limit, waiting and inside at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) limit: u32,
-    pub(crate) waiting: u32,
-    pub(crate) inside: u32,
-}
-
-// ===== impl Queue =====
-
-impl Queue {
-    fn push(&mut self) -> Ticket {
-        let number = self.tickets_issued;
-        self.tickets_issued += 1;
-        // Whoever has the ticket brings its waker when it first asks.
-        self.waiting.insert(Ticket(number), Waker::noop().clone());
-        Ticket(number)
-    }
-}
-
-// ===== impl Word =====
-
-/// Limit, waiting and inside, 21 bits each.
-#[derive(Debug, Clone, Copy)]
-struct Word(u64);
-
-impl Word {
-    const BITS: u32 = 21;
-    const MASK: u64 = (1 << Self::BITS) - 1;
-    const ONE_INSIDE: u64 = 1;
-    const ONE_WAITING: u64 = 1 << Self::BITS;
-    const ONE_LIMIT: u64 = 1 << (2 * Self::BITS);
-
-    fn with_limit(limit: u32) -> Self {
-        debug_assert!(limit <= Gate::MOST);
-        Self(u64::from(limit) * Self::ONE_LIMIT)
-    }
-
-    fn inside(self) -> u32 {
-        (self.0 & Self::MASK) as u32
-    }
-
-    fn waiting(self) -> u32 {
-        ((self.0 / Self::ONE_WAITING) & Self::MASK) as u32
-    }
-
-    fn limit(self) -> u32 {
-        ((self.0 / Self::ONE_LIMIT) & Self::MASK) as u32
-    }
-
-    fn has_room(self) -> bool {
-        self.inside() < self.limit()
-    }
-
-    /// Who comes now may come in.
-    fn is_open(self) -> bool {
-        self.waiting() == 0 && self.has_room()
-    }
-
-    /// Who waits must be let in.
-    fn owes_a_place(self) -> bool {
-        self.waiting() > 0 && self.has_room()
-    }
-
-    fn one_more_inside(self) -> Self {
-        Self(self.0 + Self::ONE_INSIDE)
-    }
-
-    fn one_less_inside(self) -> Self {
-        Self(self.0 - Self::ONE_INSIDE)
-    }
-
-    fn one_more_waiting(self) -> Self {
-        Self(self.0 + Self::ONE_WAITING)
-    }
-
-    fn one_less_waiting(self) -> Self {
-        Self(self.0 - Self::ONE_WAITING)
-    }
-
-    fn limited_to(self, limit: u32) -> Self {
-        Self(self.0 % Self::ONE_LIMIT + Self::with_limit(limit).0)
     }
 }
 

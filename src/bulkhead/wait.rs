@@ -3,15 +3,20 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
-    bulkhead::{handle::Bulkhead, permit::Permit, state::Ticket},
+    bulkhead::{
+        handle::Bulkhead,
+        permit::Permit,
+        state::{KEPT_FOR, Ticket, Turn},
+    },
+    deadline::Deadline,
     rejection::{Reason, Rejection},
 };
 
@@ -28,19 +33,27 @@ impl Waiter {
         Self { bulkhead, ticket: Some(ticket) }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Permit> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Reason>> {
         let ticket = self.ticket.as_ref().expect("polled after it was ready");
-        if !self.bulkhead.gate().is_admitted(ticket, cx.waker()) {
-            return Poll::Pending;
+        match self.bulkhead.gate().ask(ticket, cx.waker()) {
+            Turn::Waiting => Poll::Pending,
+            turn => Poll::Ready(self.settle(turn).expect("it waits no longer")),
         }
-        self.ticket = None;
-        Poll::Ready(Permit::of(self.bulkhead.clone()))
     }
 
-    /// Leaves the queue; the permit, if one was handed over meanwhile.
-    fn give_up(&mut self) -> Option<Permit> {
+    /// Leaves the queue: a permit, if one was handed over meanwhile; or why it was turned away, if it was.
+    fn give_up(&mut self) -> Option<Result<Permit, Reason>> {
+        let turn = self.bulkhead.gate().leave(self.ticket.as_ref()?);
+        self.settle(turn)
+    }
+
+    fn settle(&mut self, turn: Turn) -> Option<Result<Permit, Reason>> {
         let ticket = self.ticket.take()?;
-        self.bulkhead.gate().leave(&ticket).then(|| Permit::of(self.bulkhead.clone()))
+        match turn {
+            Turn::Waiting => None,
+            Turn::Admitted => Some(Ok(self.bulkhead.counted_permit(ticket.slot()))),
+            Turn::TurnedAway(reason) => Some(Err(reason)),
+        }
     }
 }
 
@@ -55,14 +68,40 @@ pin_project! {
     #[derive(Debug)]
     pub(super) struct Wait {
         waiter: Waiter,
+        patience: Patience,
         #[pin]
-        expiry: Option<Sleep>,
+        alarm: Option<Sleep>,
+    }
+}
+
+/// How long somebody waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Until then, and why not longer; none for as long as it takes.
+    until: Option<(Instant, Reason)>,
+    /// By when the call has to be done, and so begun.
+    deadline: Option<Deadline>,
+    /// How often to look whether what was kept for others has come free, which nobody tells.
+    look_every: Option<Duration>,
+}
+
+impl Patience {
+    pub(super) fn new(longest: Option<Duration>, deadline: Option<Deadline>, sorted: bool, now: Instant) -> Self {
+        let wait = longest.map(|longest| (now + longest, Reason::WaitExpired));
+        let deadline_at = deadline.map(|deadline| (deadline.instant(), Reason::DeadlinePassed));
+        let until = [deadline_at, wait].into_iter().flatten().min_by_key(|(until, _)| *until);
+        Self { until, deadline, look_every: sorted.then_some(KEPT_FOR) }
+    }
+
+    fn alarm(&self, now: Instant) -> Option<Instant> {
+        let look = self.look_every.map(|every| now + every);
+        [self.until.map(|(until, _)| until), look].into_iter().flatten().min()
     }
 }
 
 impl Wait {
-    pub(super) fn new(waiter: Waiter, longest: Option<Duration>) -> Self {
-        Self { waiter, expiry: longest.map(sleep) }
+    pub(super) fn new(waiter: Waiter, patience: Patience, now: Instant) -> Self {
+        Self { waiter, alarm: patience.alarm(now).map(sleep_until), patience }
     }
 }
 
@@ -70,17 +109,31 @@ impl Future for Wait {
     type Output = Result<Permit, Rejection>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Poll::Ready(permit) = this.waiter.poll(cx) {
-            return Poll::Ready(Ok(permit));
-        }
-        match this.expiry.as_pin_mut().map(|expiry| expiry.poll(cx)) {
-            // A permit that came at the last moment is as good as any.
-            Some(Poll::Ready(())) => Poll::Ready(match this.waiter.give_up() {
-                Some(permit) => Ok(permit),
-                None => Err(this.waiter.bulkhead.refuse(Reason::WaitExpired)),
-            }),
-            Some(Poll::Pending) | None => Poll::Pending,
-        }
+        let mut this = self.project();
+        let turn = loop {
+            if let Poll::Ready(turn) = this.waiter.poll(cx) {
+                break turn;
+            }
+            let Some(mut alarm) = this.alarm.as_mut().as_pin_mut() else { return Poll::Pending };
+            ready!(alarm.as_mut().poll(cx));
+            let now = Instant::now();
+            match this.patience.until {
+                // A permit that came at the last moment is as good as any.
+                Some((until, reason)) if now >= until => break this.waiter.give_up().unwrap_or(Err(reason)),
+                _ => {
+                    this.waiter.bulkhead.gate().hand_over(|| now);
+                    alarm.reset(this.patience.alarm(now).expect("there was one before"));
+                }
+            }
+        };
+        Poll::Ready(match turn {
+            // But not to a call that can't be done in time any more: it goes to the next.
+            Ok(permit) if this.patience.deadline.is_some_and(|deadline| deadline.has_passed(Instant::now())) => {
+                drop(permit);
+                Err(this.waiter.bulkhead.refuse(Reason::DeadlinePassed))
+            }
+            Ok(permit) => Ok(permit),
+            Err(reason) => Err(this.waiter.bulkhead.refuse(reason)),
+        })
     }
 }

@@ -20,7 +20,8 @@ pub enum Action {
     Abort,
     /// Whoever came here stands still until [`release`], or for ever. Written `pause`.
     Pause,
-    /// Whoever came here stands still for so long, or until [`release`]. Written `pause:1500`, in milliseconds.
+    /// Whoever came here stands still for so long, or until [`release`]. Written `pause:1500`, in milliseconds: of tokio's
+    /// clock in a task ([`reach`]), of real time in a thread ([`hit`]).
     PauseFor(Duration),
 }
 
@@ -80,17 +81,14 @@ pub fn reached(name: &str) -> u64 {
 }
 
 /// The failpoint `name`, on a thread of its own or where nothing may be awaited: a pause stops the thread, and on a
-/// runtime of one thread everything else.
+/// runtime of one thread everything else. How long it does is real time, also where tokio's clock is paused.
 pub fn hit(name: &str) {
     let Some((patience, released)) = visit(name) else { return };
-    let until = patience.map(|patience| tokio::time::Instant::now() + patience);
-    let mut points = lock();
-    while points.0.get(name).is_some_and(|point| point.released == released) {
-        points = match until.map(|until| until.saturating_duration_since(tokio::time::Instant::now())) {
-            Some(Duration::ZERO) => return,
-            Some(left) => BLOCKED.wait_timeout(points, left).unwrap_or_else(PoisonError::into_inner).0,
-            None => BLOCKED.wait(points).unwrap_or_else(PoisonError::into_inner),
-        };
+    let stands_still = |points: &mut Points| points.0.get(name).is_some_and(|point| point.released == released);
+    match patience {
+        // By the thread's own time: tokio's may be paused, and then nothing moves it while the thread is stopped.
+        Some(patience) => drop(BLOCKED.wait_timeout_while(lock(), patience, stands_still)),
+        None => drop(BLOCKED.wait_while(lock(), stands_still)),
     }
 }
 
@@ -207,5 +205,23 @@ mod tests {
         thread.join().unwrap();
         hit("unit-b");
         assert_eq!(reached("never-armed"), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_that_stands_still_for_a_while_goes_on_though_tokios_clock_is_paused() {
+        arm("unit-c=pause:20; unit-d=pause:60000");
+        let (done, is_done) = std::sync::mpsc::channel();
+        let watch = std::thread::spawn(move || {
+            let in_time = is_done.recv_timeout(Duration::from_secs(10)).is_ok();
+            release("unit-c");
+            in_time
+        });
+        hit("unit-c");
+        let _ = done.send(());
+        assert!(watch.join().unwrap(), "it had to be released");
+        // In a task it is tokio's clock that counts, and that runs ahead.
+        let began = tokio::time::Instant::now();
+        reach("unit-d").await;
+        assert_eq!(began.elapsed(), Duration::from_secs(60));
     }
 }

@@ -53,6 +53,10 @@ pub(crate) fn view<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     if let Some(error) = error.downcast_ref::<tonic::Status>() {
         return Some(error);
     }
+    #[cfg(feature = "tonic")]
+    if let Some(error) = error.downcast_ref::<tonic::transport::Error>() {
+        return Some(error);
+    }
     None
 }
 
@@ -71,6 +75,11 @@ pub(crate) fn was_not_sent(error: &(dyn Error + 'static)) -> bool {
         #[cfg(feature = "hyper")]
         if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
             return error.is_connect();
+        }
+        // A channel's, while it connects: the request waits until it has.
+        #[cfg(feature = "tonic")]
+        if error.is::<tonic::ConnectError>() {
+            return true;
         }
         error.downcast_ref::<io::Error>().is_some_and(is_refused)
     })

@@ -73,6 +73,15 @@ impl Process {
 
     /// Starts it, with these failpoints from the beginning.
     pub(crate) async fn start(&mut self, failpoints: &str) -> Started {
+        self.start_and(failpoints, !failpoints.is_empty()).await
+    }
+
+    /// Starts it; it may die of what it finds.
+    pub(crate) async fn start_or_die(&mut self) -> Started {
+        self.start_and("", true).await
+    }
+
+    async fn start_and(&mut self, failpoints: &str, may_die: bool) -> Started {
         assert!(self.running.is_none(), "{} runs", self.role.as_str());
         let begun = Instant::now();
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -118,7 +127,7 @@ impl Process {
             other => {
                 let status = running.child.wait().await.unwrap();
                 let armed = std::iter::from_fn(|| running.points.try_recv().ok()).last();
-                let died = !failpoints.is_empty() && other.is_none();
+                let died = may_die && other.is_none();
                 assert!(died, "{} didn't start ({status}, {armed:?}): see {}", self.role.as_str(), self.dir.display());
                 Started::Died
             }

@@ -9,7 +9,7 @@ use std::{
 
 use buttress::{
     BulkheadLayer, CircuitBreakerLayer, Deadline, FaultLayer, RateLimitLayer, RetryLayer, TimeoutLayer,
-    circuit_breaker::Window, standard,
+    bulkhead::Adaptive, circuit_breaker::Window, standard,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -73,6 +73,7 @@ fn accept_paths_do_not_allocate() {
     assert_eq!(plain(BulkheadLayer::new("b")), 0, "bulkhead, plain");
     assert_eq!(over_http(BulkheadLayer::http("b")), 0, "bulkhead, http");
     assert_eq!(over_http(BulkheadLayer::grpc("b")), 0, "bulkhead, grpc");
+    assert_eq!(plain(BulkheadLayer::new("b").adaptive(Adaptive::default())), 0, "bulkhead, adaptive");
     assert_eq!(plain(CircuitBreakerLayer::new("c")), 0, "circuit breaker, plain");
     assert_eq!(over_http(CircuitBreakerLayer::http("c")), 0, "circuit breaker, http");
     let all_rules = CircuitBreakerLayer::new("c").slow_calls(Duration::from_secs(1), 0.5).consecutive_failures(5);
@@ -114,4 +115,14 @@ fn handing_a_deadline_on_allocates_no_more_than_the_header_that_says_it() {
     let grpc = cost(TimeoutLayer::grpc("t").layer(Hello), carrying("grpc-timeout", "900m"));
     assert_eq!(grpc, CALLS, "timeout, grpc");
     assert!(over_http(TimeoutLayer::http("t")) <= 6 * CALLS, "timeout, http, nothing carried yet");
+}
+
+#[test]
+fn a_key_takes_no_more_memory_than_the_documentation_says() {
+    const KEYS: u64 = 1000;
+    let breakers = CircuitBreakerLayer::new("c").keyed(|key: &u64| *key).handle();
+    let info = allocation_counter::measure(|| (0..KEYS).for_each(|key| drop(breakers.try_acquire(&key))));
+    let each = info.bytes_current / KEYS as i64;
+    assert!(each < 2048, "{each} bytes a key");
+    assert_eq!(breakers.len() as u64, KEYS);
 }

@@ -1,7 +1,11 @@
 //! The bulkhead layer, in dialogue.
 
+mod adaptive;
 mod bodies;
+mod carried;
 mod crowd;
+mod order;
+mod partitions;
 mod pause;
 mod queue;
 

@@ -10,7 +10,7 @@ use buttress::bulkhead::Bulkhead;
 use buttress::protocol::Grpc;
 use buttress::saga::Coordinator;
 use buttress::standard::Handles;
-use buttress::{BoxError, BulkheadLayer, Elapsed, Rejection, StepLayer, TimeoutLayer, standard};
+use buttress::{BulkheadLayer, Elapsed, Rejection, StepLayer, TimeoutLayer, standard};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -102,8 +102,6 @@ pub(crate) fn grpc(
         .timeout(|timeout| timeout.within(Patience::Usual.total()))
         .attempt_timeout(|timeout| timeout.within(Patience::Usual.attempt()));
     watch.stacks.push(layers.handles());
-    // Boxed, so that the layers can see in it that a connection was refused and nothing was sent: they don't know the type.
-    let channel = channel.map_err(BoxError::from);
     let told = ServiceBuilder::new().layer(StepLayer::grpc()).layer(layers).service(channel);
     Ok(BoxCloneSyncService::new(
         told.map_result(|answer| judged(answer).map(|answer| answer.map(tonic::body::Body::new))),
@@ -144,8 +142,8 @@ impl From<legacy::Error> for NoAnswer {
 }
 
 /// From a channel that can't even be made ready.
-impl From<BoxError> for NoAnswer {
-    fn from(_: BoxError) -> Self {
+impl From<tonic::transport::Error> for NoAnswer {
+    fn from(_: tonic::transport::Error) -> Self {
         Self::because(Reason::Unreachable)
     }
 }

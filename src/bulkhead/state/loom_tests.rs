@@ -19,6 +19,10 @@ use loom::{
 
 use super::*;
 
+fn now() -> Instant {
+    Instant::now()
+}
+
 struct Alarm(Notify);
 
 impl Wake for Alarm {
@@ -48,26 +52,26 @@ impl Room {
     fn await_turn(&self, ticket: &Ticket) {
         let alarm = StdArc::new(Alarm(Notify::new()));
         let waker = Waker::from(alarm.clone());
-        while !self.gate.is_admitted(ticket, &waker) {
+        while !(self.gate.ask(ticket, &waker) == Turn::Admitted) {
             alarm.0.wait();
         }
     }
 
     fn enter_and_leave(&self) {
-        match self.gate.enter_or_wait(Gate::MOST) {
+        match self.gate.enter_or_wait(Gate::MOST, Standing::default(), now()) {
             Entry::Admitted => {}
             Entry::Queued(ticket) => self.await_turn(&ticket),
             Entry::QueueFull => unreachable!("there is no bound"),
         }
         self.touch();
-        self.gate.exit();
+        self.gate.exit(now);
     }
 
     fn assert_empty(&self) {
         let Counts { waiting, inside, .. } = self.gate.counts();
         assert_eq!((waiting, inside), (0, 0));
         assert!(self.gate.try_enter(), "a place was lost");
-        assert!(lock(&self.gate.queue).waiting.is_empty());
+        assert!(lock(&self.gate.queue).compartments.get(0).waiting() == 0);
     }
 }
 
@@ -120,7 +124,7 @@ fn never_more_inside_than_the_limit() {
                     if room.gate.try_enter() {
                         assert!(inside.fetch_add(1, Relaxed) < 2);
                         inside.fetch_sub(1, Relaxed);
-                        room.gate.exit();
+                        room.gate.exit(now);
                     }
                 })
             })
@@ -135,15 +139,17 @@ fn nobody_overtakes_who_waits_not_even_while_a_place_is_handed_over() {
     loom::model(|| {
         let room = Room::new(1);
         assert!(room.gate.try_enter());
-        let Entry::Queued(ticket) = room.gate.enter_or_wait(Gate::MOST) else { unreachable!("it is full") };
+        let Entry::Queued(ticket) = room.gate.enter_or_wait(Gate::MOST, Standing::default(), now()) else {
+            unreachable!("it is full")
+        };
         let overtakes = {
             let room = room.clone();
             thread::spawn(move || assert!(!room.gate.try_enter(), "the place is promised"))
         };
-        room.gate.exit();
+        room.gate.exit(now);
         overtakes.join().unwrap();
-        assert!(room.gate.is_admitted(&ticket, Waker::noop()));
-        room.gate.exit();
+        assert!(room.gate.ask(&ticket, Waker::noop()) == Turn::Admitted);
+        room.gate.exit(now);
         room.assert_empty();
     });
 }
@@ -151,12 +157,12 @@ fn nobody_overtakes_who_waits_not_even_while_a_place_is_handed_over() {
 #[test]
 fn who_gives_up_at_the_moment_of_being_let_in_gives_the_place_back_once() {
     fn waits_a_little(room: &Room) {
-        match room.gate.enter_or_wait(Gate::MOST) {
-            Entry::Admitted => room.gate.exit(),
+        match room.gate.enter_or_wait(Gate::MOST, Standing::default(), now()) {
+            Entry::Admitted => room.gate.exit(now),
             Entry::Queued(ticket) => {
-                if room.gate.leave(&ticket) {
+                if room.gate.leave(&ticket) == Turn::Admitted {
                     room.touch();
-                    room.gate.exit();
+                    room.gate.exit(now);
                 }
             }
             Entry::QueueFull => unreachable!("there is no bound"),
@@ -178,16 +184,16 @@ fn a_raised_limit_wakes_who_waits_even_while_somebody_joins() {
         let waits = {
             let room = room.clone();
             thread::spawn(move || {
-                if let Entry::Queued(ticket) = room.gate.enter_or_wait(Gate::MOST) {
+                if let Entry::Queued(ticket) = room.gate.enter_or_wait(Gate::MOST, Standing::default(), now()) {
                     room.await_turn(&ticket);
                 }
-                room.gate.exit();
+                room.gate.exit(now);
             })
         };
         room.gate.set_limit(2);
-        room.gate.hand_over();
+        room.gate.hand_over(now);
         waits.join().unwrap();
-        room.gate.exit();
+        room.gate.exit(now);
         room.assert_empty();
     });
 }
@@ -196,17 +202,17 @@ fn a_raised_limit_wakes_who_waits_even_while_somebody_joins() {
 fn a_limit_lowered_and_raised_while_others_come_and_go_leaves_nobody_behind() {
     fn changes_the_limit(room: &Room) {
         room.gate.set_limit(1);
-        room.gate.hand_over();
+        room.gate.hand_over(now);
         room.gate.set_limit(2);
-        room.gate.hand_over();
+        room.gate.hand_over(now);
     }
     fn comes_and_goes(room: &Room) {
-        match room.gate.enter_or_wait(Gate::MOST) {
+        match room.gate.enter_or_wait(Gate::MOST, Standing::default(), now()) {
             Entry::Admitted => {}
             Entry::Queued(ticket) => room.await_turn(&ticket),
             Entry::QueueFull => unreachable!("there is no bound"),
         }
-        room.gate.exit();
+        room.gate.exit(now);
     }
     bounded(|| {
         let room = Room::new(2);
@@ -218,18 +224,79 @@ fn a_limit_lowered_and_raised_while_others_come_and_go_leaves_nobody_behind() {
 #[test]
 fn a_bounded_queue_is_never_longer_than_its_bound() {
     fn waits_if_there_is_room(room: &Room) {
-        match room.gate.enter_or_wait(1) {
+        match room.gate.enter_or_wait(1, Standing::default(), now()) {
             Entry::Admitted => {}
             Entry::Queued(ticket) => room.await_turn(&ticket),
             Entry::QueueFull => return,
         }
         assert!(room.gate.counts().waiting <= 1);
         room.touch();
-        room.gate.exit();
+        room.gate.exit(now);
     }
     bounded(|| {
         let room = Room::new(1);
         together(&room, [waits_if_there_is_room; 3]);
+        room.assert_empty();
+    });
+}
+
+fn sorted() -> BulkheadConfig {
+    BulkheadConfig { priorities: Some(Default::default()), ..BulkheadConfig::default() }
+}
+
+#[test]
+fn a_gate_that_is_sorted_while_others_come_and_go_never_has_too_many_and_loses_no_place() {
+    fn comes_as_it_finds_it(room: &Room) {
+        let standing = Standing::default();
+        if room.gate.try_enter() {
+            room.touch();
+            room.gate.exit(now);
+        } else if room.gate.try_enter_sorted(standing, now()) {
+            room.touch();
+            room.gate.exit_counted(standing.slot, now);
+        }
+    }
+    bounded(|| {
+        let room = Room::new(1);
+        together(
+            &room,
+            [comes_as_it_finds_it, comes_as_it_finds_it, |room| {
+                room.gate.set_rules(&sorted()).unwrap();
+                room.gate.hand_over(now);
+                room.gate.set_rules(&BulkheadConfig::default()).unwrap();
+                room.gate.hand_over(now);
+            }],
+        );
+        room.assert_empty();
+    });
+}
+
+#[test]
+fn who_waits_while_the_gate_is_sorted_is_let_in() {
+    bounded(|| {
+        let room = Room::new(1);
+        assert!(room.gate.try_enter());
+        let waits = {
+            let room = room.clone();
+            thread::spawn(move || {
+                if let Entry::Queued(ticket) = room.gate.enter_or_wait(Gate::MOST, Standing::default(), now()) {
+                    room.await_turn(&ticket);
+                }
+                room.touch();
+                room.gate.exit_counted(0, now);
+            })
+        };
+        let sorts = {
+            let room = room.clone();
+            thread::spawn(move || {
+                room.gate.set_rules(&sorted()).unwrap();
+                room.gate.hand_over(now);
+            })
+        };
+        room.gate.exit(now);
+        waits.join().unwrap();
+        sorts.join().unwrap();
+        let _ = room.gate.set_rules(&BulkheadConfig::default());
         room.assert_empty();
     });
 }

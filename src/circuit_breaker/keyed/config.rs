@@ -15,7 +15,7 @@ pub struct KeyedCircuitBreakerConfig {
     pub each: CircuitBreakerConfig,
     /// For how many keys a breaker is kept. `1..=65_536`, default 1024.
     ///
-    /// More keys take more memory, about a kilobyte each with a window of 100 calls; fewer, and breakers of keys that are
+    /// More keys take more memory, less than two kilobytes each with a window of 100 calls; fewer, and breakers of keys that are
     /// still used are forgotten with all that they have counted.
     pub max_keys: usize,
 }

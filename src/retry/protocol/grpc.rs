@@ -155,11 +155,12 @@ fn judge_error<R: RetryStatus>(rules: &R, error: Option<&(dyn Error + 'static)>)
     if cause::find::<Elapsed>(error).is_some() {
         return judge_status(rules, Code::DeadlineExceeded, &none, true);
     }
+    let sent = !cause::was_not_sent(error);
     #[cfg(feature = "tonic")]
     if let Some(status) = cause::find::<tonic::Status>(error) {
         let mut trailers = status.metadata().clone().into_headers();
         trailers.insert("grpc-status", http::HeaderValue::from(status.code() as i32));
-        return judge_status(rules, Code::read(&trailers).unwrap_or(Code::Unknown), &trailers, true);
+        return judge_status(rules, Code::read(&trailers).unwrap_or(Code::Unknown), &trailers, sent);
     }
-    judge_status(rules, Code::Unavailable, &none, !cause::was_not_sent(error))
+    judge_status(rules, Code::Unavailable, &none, sent)
 }

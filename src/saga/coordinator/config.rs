@@ -27,8 +27,14 @@ pub struct CoordinatorConfig {
     pub undo_timeout: Duration,
     /// How many undos and promised calls are made at once, over all sagas, from 1 on; 64 by default.
     pub at_once: usize,
-    /// How often a saga may be taken over without getting anywhere before it is parked, for it may be what kills the
-    /// process each time. 3 by default.
+    /// How often a saga may be taken over, without getting anywhere, from owners that died, before it is suspected of being
+    /// what kills them. 3 by default.
+    ///
+    /// A suspect is tried again when the coordinator has lived for a [`lease`](Self::lease), has taken nothing over in that
+    /// time, and has no other suspect on trial; and the trial is written down before it begins. If the process dies in two
+    /// trials of it, it is parked. If it lives until what it tried came back, or for a lease, the count begins anew. So a
+    /// process that is killed again and again for another reason parks nothing. In one that never lives for a lease,
+    /// suspects wait, and nothing is said of them until one does.
     pub takeovers: u32,
     /// How long a saga at rest, and the answer that belongs to its idempotency key, is kept. More than zero; a day by
     /// default.

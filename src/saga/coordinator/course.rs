@@ -20,7 +20,7 @@ use crate::{
         error::{Kind, SagaError},
         event,
         journal::{Ack, Action, Change, Invocation, JournalError, Millis, Room, State, Write, Written},
-        machine::{CannotDo, Command, Item, Machine, NotBegun, Phase},
+        machine::{CannotDo, Command, Doing, Item, Machine, NotBegun, Phase},
     },
     step::{Op, SagaId, StepKey, StepOutcome},
 };
@@ -248,6 +248,11 @@ impl Drop for Awaited<'_> {
 impl Course {
     pub(crate) fn reserve(&self) -> Result<u32, SagaError> {
         self.inner().machine.reserve().map_err(|not| self.not_begun(not))
+    }
+
+    /// What it is doing, seen from outside.
+    pub(crate) fn doing(&self, now: Millis) -> Doing {
+        self.inner().machine.doing(now)
     }
 
     /// What the records say of a step or call.

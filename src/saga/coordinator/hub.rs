@@ -5,14 +5,14 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use futures_util::FutureExt;
 use tokio::{
     sync::{OwnedRwLockReadGuard, RwLock, Semaphore, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
     BoxError, Deadline, Rejection,
     saga::{
         CoordinatorConfig,
-        coordinator::{clock::Clock, registry::Registry, turns::Turns},
+        coordinator::{clock::Clock, registry::Registry, suspects::Suspects, turns::Turns},
         definition::Resume,
         error::{Kind, SagaError},
         journal::{Invocation, SagaRow, State, Writer},
@@ -33,6 +33,8 @@ pub(crate) struct Hub {
     pub(crate) keys: Turns,
     /// Who is working on what nobody else may work on.
     pub(crate) exclusive: Turns,
+    /// Sagas that may be what killed their coordinators.
+    pub(crate) suspects: Arc<Suspects>,
     definitions: Vec<Arc<dyn Resume>>,
     /// How many undos and promised calls are made at once.
     slots: Semaphore,
@@ -63,6 +65,7 @@ impl Hub {
             calls,
             keys: Turns::default(),
             exclusive: Turns::default(),
+            suspects: Arc::new(Suspects::new(Instant::now())),
             definitions,
             gate: Arc::default(),
             operator: tokio::sync::Mutex::default(),

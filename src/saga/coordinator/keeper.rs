@@ -5,14 +5,21 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use crate::{
     failpoint,
     saga::{
-        coordinator::{course::Course, hub::Hub},
+        coordinator::{
+            course::Course,
+            hub::Hub,
+            suspects::{self, Verdict},
+        },
         definition::{Found, Resume},
-        journal::{ClaimScope, Entry, JournalError, Record, SagaRow, Write, Written},
+        journal::{ClaimScope, Entry, JournalError, Millis, Record, SagaRow, Write, Written},
         machine::Machine,
     },
 };
@@ -25,16 +32,20 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Begins to keep the coordinator's sagas; ends when the coordinator is gone or drained.
 ///
 /// Leases are renewed three times in their time, and those of others looked at twice as often: what somebody who died
-/// has left is begun to be undone within a sixth of a lease after that has run out.
+/// has left is begun to be undone within a sixth of a lease after that has run out. What somebody let go of is found at once.
 pub(crate) fn keep(hub: &Arc<Hub>) {
     let every = (hub.config.lease / 6).max(Duration::from_millis(1));
     tokio::spawn(keeping(Arc::downgrade(hub), every));
+    if let Some(releases) = hub.writer.releases().filter(|_| !hub.writer.is_exclusive()) {
+        tokio::spawn(listening(Arc::downgrade(hub), hub.closing.subscribe(), releases));
+    }
 }
 
 async fn keeping(hub: Weak<Hub>, every: Duration) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
+    let prune_every = hub.upgrade().map_or(PRUNE_EVERY, |hub| PRUNE_EVERY.min(hub.config.retention));
     let mut pruned = Instant::now();
     for nth in 1_u64.. {
         ticks.tick().await;
@@ -49,12 +60,32 @@ async fn keeping(hub: Weak<Hub>, every: Duration) {
         if kept.is_ok() && !hub.writer.is_exclusive() {
             kept = take_over(&hub, false).await;
         }
-        if kept.is_ok() && pruned.elapsed() >= PRUNE_EVERY {
+        if let Some(court) = hub.suspects.court(hub.config.lease, Instant::now()) {
+            tokio::spawn(court.hold(Arc::downgrade(&hub)));
+        }
+        if kept.is_ok() && pruned.elapsed() >= prune_every {
             pruned = Instant::now();
             kept = prune(&hub).await;
         }
         if let Err(error) = kept {
             tracing::error!(%error, "can't keep the sagas");
+            return;
+        }
+    }
+}
+
+/// Takes over what somebody lets go of, when it is told.
+async fn listening(hub: Weak<Hub>, mut closing: watch::Receiver<bool>, mut releases: watch::Receiver<()>) {
+    loop {
+        tokio::select! {
+            told = releases.changed() => if told.is_err() { return },
+            // An error is that the coordinator is gone.
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+        let Some(hub) = hub.upgrade() else { return };
+        let Some(_at_work) = hub.enter() else { return };
+        // What fails here fails in the next round of what keeps the sagas, which says so.
+        if take_over(&hub, false).await.is_err() {
             return;
         }
     }
@@ -86,6 +117,7 @@ pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), Jour
             lease_until: hub.lease_until(),
             scope: if all { ClaimScope::All } else { ClaimScope::Expired },
             limit: AT_ONCE,
+            most_takeovers: suspects::most_takeovers(hub.config.takeovers),
         };
         let Written::Claimed(claimed) = hub.writer.write(claim).await? else { return Ok(()) };
         if !claimed.is_empty() {
@@ -93,7 +125,7 @@ pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), Jour
         }
         let was_last = claimed.len() < AT_ONCE as usize;
         for (row, records) in claimed {
-            recover(hub, &row, &records);
+            taken(hub, &row, &records);
         }
         if was_last {
             return Ok(());
@@ -101,30 +133,58 @@ pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), Jour
     }
 }
 
-fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
+/// What there is to know of a saga that was taken over, beside what the journal says.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// When it was.
+    pub(crate) since: Millis,
+    /// Why it isn't gone on with, but parked.
+    pub(crate) poisoned: Option<String>,
+}
+
+/// Has it recovered, if it isn't what kills coordinators.
+fn taken(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
+    let since = hub.clock.now();
+    let poisoned = match suspects::verdict(row.takeovers, hub.config.takeovers) {
+        Verdict::Innocent => {
+            hub.suspects.disturb(Instant::now());
+            None
+        }
+        Verdict::Suspect => return hub.suspects.add(row, since),
+        Verdict::Culprit => Some(format!(
+            "its coordinator died each time it was tried: taken over {} times without getting anywhere, at last alone",
+            row.takeovers
+        )),
+    };
+    recover(hub, row, records, &Taken { since, poisoned });
+}
+
+/// Has a saga that was taken over undone or finished.
+pub(crate) fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record], taken: &Taken) -> Option<Arc<Course>> {
     let machine = match Machine::taken_over(row, records, hub.config.rules()) {
         Ok(machine) => machine,
         Err(inconsistent) => {
             // Left as it is: nothing that we could write would make it better.
             tracing::error!(saga = %row.id, name = %row.name, problem = inconsistent.0, "saga's journal is damaged");
-            return;
+            return None;
         }
     };
-    let Some(at_work) = hub.enter() else { return };
+    let at_work = hub.enter()?;
     tracing::info!(saga = %row.id, name = %row.name, epoch = row.epoch, "saga taken over");
     let course = Course::new(Arc::clone(hub), at_work, row.name.clone(), machine);
     let is_decided = records.iter().any(|record| matches!(record.entry, Entry::Commit));
-    let poisoned = (row.takeovers > hub.config.takeovers)
-        .then(|| format!("taken over {} times without getting anywhere", row.takeovers));
+    let poisoned = taken.poisoned.as_deref();
     let definition = hub.definition(row.name.as_str(), row.version).filter(|definition| {
         is_decided || definition.is_at_pivot(records) || (definition.goes_on() && poisoned.is_none())
     });
-    course.tell(|machine, now| machine.recover(poisoned.as_deref(), definition.is_some(), now));
+    course.tell(|machine, _| machine.recover(poisoned, definition.is_some(), taken.since));
     course.conducted();
     if let Some(definition) = definition {
         let until = row.deadline.map(|deadline| Instant::now() + hub.clock.until(deadline));
-        resume(definition, course, records, Found { poisoned, until });
+        let poisoned = taken.poisoned.clone();
+        resume(definition, Arc::clone(&course), records, Found { poisoned, until });
     }
+    Some(course)
 }
 
 /// Has a definition go on with a saga where its records end, in a task of its own.

@@ -6,6 +6,7 @@ pub(crate) mod course;
 pub(crate) mod hub;
 pub(crate) mod keeper;
 pub(crate) mod registry;
+pub(crate) mod suspects;
 pub(crate) mod turns;
 
 pub use self::config::CoordinatorConfig;

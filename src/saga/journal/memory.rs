@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Change, ClaimScope, Entry, Fence, Filter, Journal, JournalError, Lookup, Millis, Needs, Record, SagaRow, State,
-    Write, Written,
+    Change, ClaimScope, Entry, Fence, Filter, Journal, JournalError, Lookup, Millis, Needs, Record, Releases, SagaRow,
+    State, Write, Written,
 };
 use crate::step::SagaId;
 
@@ -22,6 +22,7 @@ struct Held {
     by_key: HashMap<String, SagaId>,
     /// Unfinished ones only.
     by_exclusive: HashMap<String, SagaId>,
+    releases: Releases,
 }
 
 #[derive(Debug)]
@@ -49,6 +50,10 @@ impl Journal for MemoryJournal {
 
     fn reader(&self) -> Result<Box<dyn Lookup + Send>, JournalError> {
         Ok(Box::new(self.clone()))
+    }
+
+    fn releases(&self) -> Option<Releases> {
+        Some(self.held().releases.clone())
     }
 }
 
@@ -100,11 +105,28 @@ impl Held {
         match write {
             Write::Open(row, records) => self.open(row, records),
             Write::Append { fence, records, change } => self.append(fence, records, change),
-            Write::Claim { owner, now, lease_until, scope, limit } => {
-                Written::Claimed(self.claim(owner, *now, *lease_until, scope, *limit))
+            Write::Claim { owner, now, lease_until, scope, limit, most_takeovers } => {
+                let claimed = self.claimable(owner, *now, scope).take(*limit as usize);
+                let claimed: Vec<_> = claimed
+                    .map(|kept| {
+                        let row = &mut kept.row;
+                        row.takeovers = match row.owner {
+                            Some(_) if row.takeovers < *most_takeovers => row.takeovers + 1,
+                            Some(_) => row.takeovers,
+                            None => row.takeovers.min(*most_takeovers),
+                        };
+                        (row.owner, row.lease_until) = (Some(owner.clone()), Some(*lease_until));
+                        row.epoch += 1;
+                        (row.clone(), kept.records.clone())
+                    })
+                    .collect();
+                Written::Claimed(claimed)
             }
             Write::Renew { owner, lease_until } => self.lease(owner, Some(*lease_until)),
-            Write::Release { owner } => self.lease(owner, None),
+            Write::Release { owner } => {
+                self.releases.tell();
+                self.lease(owner, None)
+            }
             Write::Prune { now, limit } => Written::Pruned(self.prune(*now, *limit)),
         }
     }
@@ -139,6 +161,9 @@ impl Held {
         kept.extend_from_slice(records);
         let key = row.scope_key.clone();
         change.apply(row);
+        if row.owner.is_none() && !row.state.is_final() && row.state != State::Parked {
+            self.releases.tell();
+        }
         if let (Some(key), None) = (key, &row.scope_key) {
             self.by_key.remove(&key);
         }
@@ -150,30 +175,15 @@ impl Held {
         Written::Ok
     }
 
-    fn claim(
-        &mut self,
-        owner: &str,
-        now: Millis,
-        lease_until: Millis,
-        scope: &ClaimScope,
-        limit: u32,
-    ) -> Vec<(SagaRow, Vec<Record>)> {
-        let expired = |row: &SagaRow| row.lease_until.is_none_or(|until| until < now);
-        let mine = |row: &SagaRow| row.owner.as_deref() == Some(owner);
-        let wanted = |row: &SagaRow| match scope {
+    fn claimable(&mut self, owner: &str, now: Millis, scope: &ClaimScope) -> impl Iterator<Item = &mut Kept> {
+        let expired = move |row: &SagaRow| row.lease_until.is_none_or(|until| until < now);
+        let mine = move |row: &SagaRow| row.owner.as_deref() == Some(owner);
+        let wanted = move |row: &SagaRow| match scope {
             ClaimScope::Expired => row.state != State::Parked && !mine(row) && expired(row),
             ClaimScope::All => row.state != State::Parked && !mine(row),
             ClaimScope::One(id) => row.id == *id && (mine(row) || expired(row)),
         };
-        let claimed = self.sagas.values_mut().filter(|kept| !kept.row.state.is_final() && wanted(&kept.row));
-        let claimed = claimed.take(limit as usize).map(|kept| {
-            kept.row.takeovers += u32::from(kept.row.owner.is_some());
-            kept.row.owner = Some(owner.to_owned());
-            kept.row.epoch += 1;
-            kept.row.lease_until = Some(lease_until);
-            (kept.row.clone(), kept.records.clone())
-        });
-        claimed.collect()
+        self.sagas.values_mut().filter(move |kept| !kept.row.state.is_final() && wanted(&kept.row))
     }
 
     fn lease(&mut self, owner: &str, until: Option<Millis>) -> Written {

@@ -6,9 +6,39 @@
 //! Every write but the first of a saga is *fenced*: it carries the owner and the epoch in which the coordinator holds the
 //! saga, and writes nothing if that isn't what the saga's row says. A coordinator that was paused for longer than its
 //! lease can't write any more when it wakes.
+//!
+//! # Writing a journal of your own
+//!
+//! For PostgreSQL, say, which several coordinators share. What the types don't say, and a store must keep:
+//!
+//! - **A batch is a transaction**, and each write in it sees those before it. What is fenced off, or finds its key taken, is
+//!   an answer and no error: `INSERT ... ON CONFLICT DO NOTHING`, and appends that insert by selecting from the saga's row
+//!   `WHERE id = .. AND owner = .. AND epoch = ..` and an unfinished state. A unique index over saga and `seq` guards what is
+//!   appended twice.
+//! - **A claim locks what it takes**, in the order of ids, so that two don't wait for each other:
+//!   `SELECT .. ORDER BY id LIMIT .. FOR UPDATE SKIP LOCKED`. [`ClaimScope::One`] doesn't skip. Renewing and releasing touch
+//!   many rows; have them lock in that order too, or two batches can end in a deadlock, which is an error for both.
+//! - **A claim counts takeovers**, where there was an owner, up to [`most_takeovers`](Write::Claim::most_takeovers):
+//!   `CASE WHEN owner IS NULL THEN least(takeovers, $most) WHEN takeovers < $most THEN takeovers + 1 ELSE takeovers END`.
+//!   Sagas that kill their coordinators are told from others by that; see
+//!   [`CoordinatorConfig::takeovers`](crate::saga::CoordinatorConfig::takeovers).
+//! - **Leases go by one clock**, the database's. The times in a write are the coordinator's: take `lease_until` less `now` of
+//!   a claim as how long it is, remember it for renewals, and compare with `now()`. By the coordinators' clocks, one that is
+//!   ahead by a lease takes living sagas over. The epoch keeps that harmless to the journal, not to the sagas.
+//! - **A commit whose answer was lost** may have happened. Connect anew, and look for what the batch appended by saga, `seq`
+//!   and epoch: if it is there, the batch happened, for it is one transaction. If neither can be found out, the answer is an
+//!   error, after which the journal isn't written any more: don't write it again blindly.
+//! - **What is let go of is announced**, if another coordinator is to begin with it at once, and not when it next looks,
+//!   within a sixth of a lease: `NOTIFY` in the transaction of a [`Write::Release`] (and of an append that lets go of what is
+//!   neither at rest nor parked), and a task that `LISTEN`s and [tells](Releases::tell) the
+//!   [`releases`](Journal::releases); also when it had to connect anew, for it may have missed one.
+//!
+//! [`is_exclusive`](Journal::is_exclusive) is `false` for such a store. What it answers can be held against a
+//! [`MemoryJournal`], write by write: that is how the one in a file is tested.
 
 mod memory;
 mod record;
+mod releases;
 #[cfg(feature = "saga-sqlite")]
 mod sqlite;
 mod store;
@@ -25,6 +55,7 @@ pub use self::writer::{Ack, Room, Writer};
 pub use self::{
     memory::MemoryJournal,
     record::{Action, Entry, Invocation, Millis, Record, SagaRow, State},
+    releases::Releases,
 };
 use crate::step::SagaId;
 
@@ -53,6 +84,13 @@ pub trait Journal: Lookup + Send + 'static {
     /// need not be waited for: a file that only one process can open.
     fn is_exclusive(&self) -> bool {
         false
+    }
+
+    /// What tells when somebody lets go of sagas, for a journal that several coordinators share: it is asked for once, when a
+    /// coordinator opens the journal. With `None`, which this answers unless a store knows better, they are found when the
+    /// coordinator next looks, within a sixth of a lease.
+    fn releases(&self) -> Option<Releases> {
+        None
     }
 }
 
@@ -144,6 +182,9 @@ pub enum Write {
         scope: ClaimScope,
         /// At most so many, the oldest first.
         limit: u32,
+        /// Takeovers are counted up to here. A count that is there already, or above, stays; but of a saga that was let go
+        /// of, whose owner then lived, it comes down to here.
+        most_takeovers: u32,
     },
     /// A coordinator holds on to all that it holds.
     Renew {

@@ -8,9 +8,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use super::{Journal, JournalError, Lookup, Write, Written, store::Store, threads::Threads};
+use super::{Journal, JournalError, Lookup, Releases, Write, Written, store::Store, threads::Threads};
 
 /// How many writes may wait. Beyond it there is no [`Room`], and layers above see that nobody is ready.
 const MOST_WAITING: usize = 4096;
@@ -27,6 +27,8 @@ pub struct Writer {
 struct Shared {
     room: Arc<Semaphore>,
     is_exclusive: bool,
+    /// Heard from before anything was claimed.
+    releases: Option<watch::Receiver<()>>,
     by: By,
 }
 
@@ -48,8 +50,8 @@ pub struct Ack(oneshot::Receiver<Result<Written, JournalError>>);
 impl Writer {
     /// Writes in whichever task submits, each write a batch of its own: for a journal that doesn't block.
     pub fn inline(journal: impl Journal) -> Self {
-        let is_exclusive = journal.is_exclusive();
-        Self::new(is_exclusive, By::Caller(Mutex::new(Store::new(Box::new(journal)))))
+        let (is_exclusive, releases) = (journal.is_exclusive(), journal.releases());
+        Self::new(is_exclusive, releases, By::Caller(Mutex::new(Store::new(Box::new(journal)))))
     }
 
     /// Writes on a thread of its own, whatever is waiting in one batch, and reads on another: for a journal that blocks.
@@ -61,12 +63,18 @@ impl Writer {
     ///
     /// The journal can't be opened for reading, or the threads can't be had.
     pub fn threaded(journal: impl Journal) -> Result<Self, JournalError> {
-        let is_exclusive = journal.is_exclusive();
-        Ok(Self::new(is_exclusive, By::Threads(Threads::start(Box::new(journal))?)))
+        let (is_exclusive, releases) = (journal.is_exclusive(), journal.releases());
+        Ok(Self::new(is_exclusive, releases, By::Threads(Threads::start(Box::new(journal))?)))
     }
 
-    fn new(is_exclusive: bool, by: By) -> Self {
-        Self { shared: Arc::new(Shared { room: Arc::new(Semaphore::new(MOST_WAITING)), is_exclusive, by }) }
+    fn new(is_exclusive: bool, releases: Option<Releases>, by: By) -> Self {
+        let releases = releases.map(|releases| releases.listen());
+        Self { shared: Arc::new(Shared { room: Arc::new(Semaphore::new(MOST_WAITING)), is_exclusive, releases, by }) }
+    }
+
+    /// Changes when somebody lets go of sagas, and if somebody has since the journal was opened.
+    pub(crate) fn releases(&self) -> Option<watch::Receiver<()>> {
+        self.shared.releases.clone()
     }
 
     /// Waits for a place in the queue.

@@ -8,10 +8,14 @@ mod explore;
 mod handler;
 mod heard;
 mod progress;
+mod trial;
 
 use std::{collections::VecDeque, time::Duration};
 
-pub(crate) use self::progress::{Inconsistent, Item, Phase, Progress, Status, Work};
+pub(crate) use self::{
+    progress::{Inconsistent, Item, Phase, Progress, Status, Work},
+    trial::Doing,
+};
 use crate::{
     backoff::Backoff,
     failpoint::Planted,
@@ -34,7 +38,7 @@ pub(crate) struct Rules {
 /// One saga, in the hands of one coordinator.
 ///
 /// Whoever holds it tells it what happened, and carries out what [`poll`](Self::poll) gives, in order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Machine {
     rules: Rules,
     fence: Fence,
@@ -73,7 +77,7 @@ enum Live {
 }
 
 /// What has been said already, so that it is said once.
-#[derive(Debug, Default, Hash)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Told {
     decided: bool,
     settled: bool,

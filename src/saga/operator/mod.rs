@@ -124,6 +124,7 @@ impl Coordinator {
             lease_until: hub.lease_until(),
             scope: ClaimScope::One(id),
             limit: 1,
+            most_takeovers: u32::MAX,
         };
         let claimed = hub.writer.write(claim).await.map_err(OperatorError::Journal)?;
         let (row, records) = match claimed {

@@ -21,7 +21,9 @@ macro_rules! every_layer {
         let keyed = CircuitBreakerLayer::$protocol("law").keyed(|_: &_| "key");
         $law("circuit breaker a key", keyed).await;
         $law("bulkhead", BulkheadLayer::$protocol("law")).await;
+        $law("bulkhead that adapts", BulkheadLayer::$protocol("law").adaptive(Default::default())).await;
         $law("bulkhead with a queue", BulkheadLayer::$protocol("law").max_wait(Duration::from_secs(1))).await;
+        $law("bulkhead that is sorted", BulkheadLayer::$protocol("law").inherit_priority().partition("a", 0.5)).await;
         $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;
         $law("timeout", TimeoutLayer::$protocol("law")).await;
         $law("retry", RetryLayer::$protocol("law")).await;
@@ -30,6 +32,8 @@ macro_rules! every_layer {
         $law("rate limit", RateLimitLayer::$protocol("law").limit(100_000, second)).await;
         let waits = RateLimitLayer::$protocol("law").limit(100_000, second).burst(1).max_wait(second).max_queue(1_000);
         $law("rate limit with a queue", waits).await;
+        let keyed = RateLimitLayer::$protocol("law").limit(100_000, second).keyed(|_: &_| "key");
+        $law("rate limit a key", keyed).await;
         $law("fault", FaultLayer::$protocol("law")).await;
         $law("fault that is late", FaultLayer::$protocol("law").delay(1.0, Duration::from_millis(1))).await;
         $law("step", StepLayer::$protocol()).await;

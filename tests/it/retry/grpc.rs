@@ -95,6 +95,23 @@ async fn no_connection_is_unavailable() {
 }
 
 #[tokio::test]
+async fn what_was_never_sent_is_tried_again_whatever_the_method() {
+    let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    let layer = layer().backoff(hardly()).methods(["test.Echo/EchoMany"]);
+    assert!(EchoClient::new(layer.layer(channel.clone())).echo("hello").await.is_err());
+    assert_eq!(layer.handle().snapshot().retries, 2);
+
+    // Also when what is below has made a status of it.
+    let below = tower::service_fn(move |request| {
+        let call = tower::ServiceExt::oneshot(channel.clone(), request);
+        async move { call.await.map_err(|error| Status::from_error(error.into())) }
+    });
+    assert!(EchoClient::new(layer.layer(below)).echo("hello").await.is_err());
+    assert_eq!(layer.handle().snapshot().retries, 4);
+}
+
+#[tokio::test]
 async fn a_tonic_server_can_be_put_under_it() {
     let scripted = Scripted::new([Answer::Fail(unavailable())]);
     let server = layer().backoff(hardly()).layer(scripted.clone());

@@ -12,7 +12,7 @@ use std::{
 use buttress::{
     BoxError,
     saga::{BeforePivot, Coordinator, Kind, SagaDefinition, StartError, journal::MemoryJournal},
-    step::StepContext,
+    step::{StepContext, StepOutcome},
 };
 use serde::{Deserialize, Serialize};
 use tower::{Service, ServiceExt, service_fn};
@@ -152,6 +152,55 @@ async fn a_pivot_that_never_answers_is_parked_and_nothing_is_undone() {
     assert!(matches!(error.kind(), Kind::Parked { step } if step.as_str() == "confirm"), "{error:?}");
     assert!(coordinator.drain(REST).await.unwrap().in_time);
     assert_eq!(seen.log(), ["seat Graz act 0", "room Graz act 1"]);
+}
+
+/// A trip whose pivot's attempts come to this, one after the other, and from then on to the last of it.
+fn decided_by(seen: &Seen, attempts: &'static [StepOutcome]) -> SagaDefinition<Trip, String> {
+    let made = Arc::new(AtomicU32::new(0));
+    let confirm = service_fn(move |()| {
+        let nth = made.fetch_add(1, Ordering::Relaxed) as usize;
+        let outcome = attempts.get(nth).or(attempts.last()).copied();
+        async move {
+            match outcome {
+                Some(StepOutcome::Done) => Ok(()),
+                Some(outcome) => {
+                    StepContext::current().expect("inside a step").note(outcome);
+                    Err(BoxError::from("it didn't work"))
+                }
+                None => Err("never asked".into()),
+            }
+        }
+    });
+    SagaDefinition::new("book-trip", 1)
+        .step("seat", seen.service("seat", 4), |trip: &Trip| trip.to.clone(), |trip, seat| trip.seat = Some(seat))
+        .undo(seen.service("unseat", ()))
+        .step("confirm", confirm, |_| (), |_, ()| {})
+        .pivot()
+        .step("tell", seen.service("tell", ()), |trip: &Trip| trip.to.clone(), |_, ()| {})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pivot_is_refused_only_if_no_attempt_may_have_happened() {
+    use StepOutcome::{Done, Refused, Unknown};
+    async fn outcome_of(attempts: &'static [StepOutcome]) -> (Result<(), Kind>, Vec<String>) {
+        let seen = Seen::default();
+        let trip = decided_by(&seen, attempts);
+        let coordinator = Coordinator::in_memory().define(&trip).start().await.unwrap();
+        let ended = coordinator.serve(&trip).oneshot(graz()).await;
+        assert!(coordinator.drain(REST).await.unwrap().in_time);
+        (ended.map(drop).map_err(|error| error.kind().clone()), seen.log())
+    }
+    let (ended, log) = outcome_of(&[Refused]).await;
+    assert!(matches!(ended, Err(Kind::Step { outcome: Refused, .. })), "{ended:?}");
+    assert_eq!(log, ["seat Graz act 0", "unseat Graz undo 0"]);
+
+    let (ended, log) = outcome_of(&[Unknown, Refused]).await;
+    assert!(matches!(ended, Err(Kind::Parked { .. })), "{ended:?}");
+    assert_eq!(log, ["seat Graz act 0"], "whether it happened is for somebody to find out");
+
+    let (ended, log) = outcome_of(&[Unknown, Refused, Done]).await;
+    assert_eq!(ended, Ok(()));
+    assert_eq!(log, ["seat Graz act 0", "tell Graz act 2"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use std::{
 use buttress::{
     BoxError,
     saga::{
-        Call, Coordinator, CoordinatorConfig, Kind, Saga, SagaError,
+        Call, Coordinator, CoordinatorBuilder, CoordinatorConfig, Kind, Saga, SagaError,
         journal::{Entry, Filter, Lookup, MemoryJournal, Record, SagaRow, State},
     },
 };
@@ -23,6 +23,7 @@ use tower::service_fn;
 use super::{
     cancel::drop_after,
     course::step,
+    journal::Folder,
     world::{TAKE_BACK, TELL, TakeBack, World},
 };
 
@@ -63,6 +64,70 @@ async fn what_a_drained_coordinator_left_is_taken_over_within_100_ms_of_the_next
     let _next = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     sleep(Duration::from_millis(100)).await;
     assert_eq!(world.log(), ["do reserve", "undo reserve"]);
+}
+
+/// How long after a drain the first undo was begun by a coordinator that was there all the time.
+async fn taken_over_after(make: fn(MemoryJournal) -> CoordinatorBuilder) -> Duration {
+    let (journal, world, other) = (MemoryJournal::new(), World::default(), World::default());
+    let coordinator = world.register(make(journal.clone())).start().await.unwrap();
+    stuck(&coordinator, &world).await;
+    let _other = other.register(make(journal.clone())).start().await.unwrap();
+    // Its undo was tried, and waits.
+    while sagas(&journal)[0].wake_at.is_none() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    coordinator.drain(REST).await.unwrap();
+    let began = Instant::now();
+    while other.log().is_empty() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(other.log(), ["undo reserve"]);
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_drained_coordinator_left_is_taken_over_within_100_ms_by_one_that_is_running() {
+    for _ in 0..20 {
+        let after = taken_over_after(Coordinator::with_inline_journal).await;
+        assert!(after <= Duration::from_millis(100), "{after:?}");
+        // At another moment of its rounds.
+        sleep(Duration::from_millis(fastrand::u64(..1000))).await;
+    }
+}
+
+/// Measured, for threads don't go by paused time; the median, for the machine may be busy.
+async fn median(mut measure: impl AsyncFnMut() -> Duration) -> Duration {
+    let mut took = Vec::new();
+    for _ in 0..9 {
+        took.push(measure().await);
+    }
+    took.sort();
+    println!("{took:?}");
+    took[4]
+}
+
+#[tokio::test]
+async fn what_a_drained_coordinator_left_is_taken_over_as_soon_from_a_journal_on_threads() {
+    let after = median(async || taken_over_after(Coordinator::with_journal).await).await;
+    assert!(after <= Duration::from_millis(100), "{after:?}");
+}
+
+#[tokio::test]
+async fn what_a_drained_coordinator_left_in_a_file_is_undone_within_100_ms_by_the_next_one() {
+    let after = median(async || {
+        let (folder, world, other) = (Folder::new(), World::default(), World::default());
+        let coordinator = world.register(Coordinator::sqlite(folder.file())).start().await.unwrap();
+        stuck(&coordinator, &world).await;
+        coordinator.drain(REST).await.unwrap();
+        let began = Instant::now();
+        let _next = other.register(Coordinator::sqlite(folder.file())).start().await.unwrap();
+        while other.log().is_empty() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        began.elapsed()
+    });
+    let after = after.await;
+    assert!(after <= Duration::from_millis(100), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]

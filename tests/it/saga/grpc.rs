@@ -27,7 +27,11 @@ use tonic::{Status, body::Body, codegen::BoxStream, server::NamedService};
 use tonic_prost::ProstCodec;
 use tower::{Layer, Service, ServiceExt};
 
-use super::{counting::Counting, layer::step, world::World};
+use super::{
+    controlled::{Controlled, Order},
+    layer::step,
+    world::World,
+};
 use crate::support::grpc::{EchoClient, Word, connect, serve};
 
 const REST: Duration = Duration::from_secs(3600);
@@ -37,7 +41,7 @@ const REST: Duration = Duration::from_secs(3600);
 struct Shop {
     world: World,
     runs: Arc<AtomicUsize>,
-    journal: Option<Counting>,
+    journal: Option<Controlled>,
 }
 
 impl Shop {
@@ -48,7 +52,7 @@ impl Shop {
         match asked {
             "hang" => pending().await,
             "panic" => panic!("of the handler"),
-            "fail the journal" => self.journal.as_ref().unwrap().fail(),
+            "fail the journal" => self.journal.as_ref().unwrap().henceforth(Order::Fail),
             "a step" => {
                 let fails = saga.step("ship").run(async |_| Err::<(), BoxError>("no lorry".into()));
                 fails.await?;
@@ -131,7 +135,7 @@ type Grpc = buttress::protocol::Grpc;
 type Around = SagaService<Shop, Grpc>;
 
 async fn shop(configure: impl FnOnce(SagaLayer<Grpc>) -> SagaLayer<Grpc>) -> (Coordinator, Shop, EchoClient<Around>) {
-    let journal = Counting::default();
+    let journal = Controlled::default();
     let shop = Shop { journal: Some(journal.clone()), ..Shop::default() };
     let coordinator = shop.world.register(Coordinator::with_inline_journal(journal)).start().await.unwrap();
     let service = configure(SagaLayer::grpc(&coordinator, "place-order")).layer(shop.clone());
@@ -198,10 +202,10 @@ async fn the_messages_of_a_stream_are_handed_on_as_they_come_and_its_status_when
     let mut words = client.echo_many("a book").await.unwrap().into_inner();
     assert_eq!(words.message().await.unwrap(), Some("one".into()));
     assert_eq!(words.message().await.unwrap(), Some("two".into()));
-    assert_eq!((before.elapsed(), journal.committed()), (Duration::ZERO, 0));
+    assert_eq!((before.elapsed(), journal.commits()), (Duration::ZERO, 0));
     assert_eq!(words.message().await.unwrap(), Some("1: a book".into()));
     assert_eq!(words.message().await.unwrap(), None);
-    assert_eq!((before.elapsed(), journal.committed()), (Duration::from_secs(1), 1));
+    assert_eq!((before.elapsed(), journal.commits()), (Duration::from_secs(1), 1));
 }
 
 #[tokio::test(start_paused = true)]

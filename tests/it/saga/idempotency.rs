@@ -35,7 +35,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::{counting::Counting, layer::step, world::World};
+use super::{controlled::Controlled, layer::step, world::World};
 
 const REST: Duration = Duration::from_secs(3600);
 
@@ -325,7 +325,7 @@ async fn h17_a_final_refusal_is_kept_and_given_again() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_kept_though_no_step_ran_for_it_and_a_refusal_is_not() {
     let world = World::default();
-    let journal = Counting::default();
+    let journal = Controlled::default();
     let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     let runs = Arc::new(AtomicUsize::new(0));
     let count = runs.clone();

@@ -118,7 +118,7 @@ async fn a_failing_answer_waits_only_so_long_for_its_undo() {
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_runs_no_step_writes_nothing() {
     let world = World::default();
-    let journal = super::counting::Counting::default();
+    let journal = super::controlled::Controlled::default();
     let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     let begun = journal.writes();
     for status in [StatusCode::OK, StatusCode::BAD_REQUEST] {
@@ -306,12 +306,12 @@ async fn k1_a_client_that_hangs_up_can_have_its_saga_undone() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_whose_commit_cannot_be_written_says_that_the_outcome_is_not_known() {
     let world = World::default();
-    let journal = super::counting::Counting::default();
+    let journal = super::controlled::Controlled::default();
     let coordinator = world.register(Coordinator::with_inline_journal(journal.clone())).start().await.unwrap();
     let (inner, failing) = (world.clone(), journal.clone());
     let handler = async move |saga: Saga| {
         step(&saga, &inner, "reserve").await?;
-        failing.fail();
+        failing.henceforth(super::controlled::Order::Fail);
         Ok::<_, SagaError>("placed")
     };
     let layer = SagaLayer::http(&coordinator, "place-order");

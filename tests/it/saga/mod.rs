@@ -2,7 +2,7 @@
 
 mod admin;
 mod cancel;
-mod counting;
+mod controlled;
 mod course;
 mod definition;
 mod drain;
@@ -13,5 +13,5 @@ mod layer;
 mod pressure;
 mod recovery;
 mod served;
-mod shaky;
+mod suspects;
 pub(crate) mod world;

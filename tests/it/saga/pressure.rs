@@ -1,72 +1,19 @@
 //! A journal that doesn't keep up is seen by the layers above.
 
-use std::{
-    sync::{Arc, Condvar, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use buttress::{
     BoxError, SagaLayer,
-    saga::{
-        Coordinator, Saga, SagaError,
-        journal::{Filter, Journal, JournalError, Lookup, MemoryJournal, Needs, Record, SagaRow, Write, Written},
-    },
-    step::SagaId,
+    saga::{Coordinator, Saga, SagaError},
 };
 use tokio::{task::JoinSet, time::timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, load_shed::error::Overloaded, service_fn};
 
-/// Writes when it is let.
-#[derive(Debug, Clone, Default)]
-struct Stuck {
-    inner: MemoryJournal,
-    stuck: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl Stuck {
-    fn set(&self, stuck: bool) {
-        *self.stuck.0.lock().unwrap() = stuck;
-        self.stuck.1.notify_all();
-    }
-}
-
-impl Journal for Stuck {
-    fn write(&mut self, batch: &[Write]) -> Result<Vec<Written>, JournalError> {
-        let stuck = self.stuck.0.lock().unwrap();
-        drop(self.stuck.1.wait_while(stuck, |stuck| *stuck).unwrap());
-        self.inner.write(batch)
-    }
-
-    fn reader(&self) -> Result<Box<dyn Lookup + Send>, JournalError> {
-        self.inner.reader()
-    }
-}
-
-impl Lookup for Stuck {
-    fn saga(&mut self, id: SagaId) -> Result<Option<SagaRow>, JournalError> {
-        self.inner.saga(id)
-    }
-
-    fn by_key(&mut self, scope_key: &str) -> Result<Option<SagaRow>, JournalError> {
-        self.inner.by_key(scope_key)
-    }
-
-    fn records(&mut self, id: SagaId) -> Result<Vec<Record>, JournalError> {
-        self.inner.records(id)
-    }
-
-    fn list(&mut self, filter: &Filter) -> Result<Vec<SagaRow>, JournalError> {
-        self.inner.list(filter)
-    }
-
-    fn needs(&mut self) -> Result<Needs, JournalError> {
-        self.inner.needs()
-    }
-}
+use super::controlled::{Controlled, Order};
 
 #[tokio::test]
 async fn a_full_journal_queue_is_not_ready_and_is_again_when_it_is_written() {
-    let journal = Stuck::default();
+    let journal = Controlled::default();
     let coordinator = Coordinator::with_journal(journal.clone()).start().await.unwrap();
     let layer = SagaLayer::new(&coordinator, "place-order");
     let step = |_: ()| async {
@@ -77,7 +24,7 @@ async fn a_full_journal_queue_is_not_ready_and_is_again_when_it_is_written() {
     let mut waiting = layer.layer(service_fn(step));
     waiting.ready().await.unwrap();
 
-    journal.set(true);
+    journal.henceforth(Order::Hold);
     let mut calls = JoinSet::new();
     // More than may wait.
     for _ in 0..5000 {
@@ -94,7 +41,7 @@ async fn a_full_journal_queue_is_not_ready_and_is_again_when_it_is_written() {
     drop(ready);
     let mut clone = waiting.clone();
 
-    journal.set(false);
+    journal.henceforth(Order::Write);
     waiting.ready().await.unwrap().call(()).await.unwrap();
     clone.ready().await.unwrap().call(()).await.unwrap();
     let ended: Vec<Result<(), BoxError>> = calls.join_all().await;

@@ -1,11 +1,14 @@
 //! gRPC clients: a tonic channel to a tonic server.
 
+use std::net::SocketAddr;
+
 use buttress::{
     CircuitBreakerLayer, Deadline, RetryLayer, StepLayer,
     step::{GRPC_TIMEOUT, IDEMPOTENCY_KEY, SAGA_EPOCH, StepOutcome},
 };
-use tonic::{Code, Status};
-use tower::{Layer, ServiceBuilder};
+use tokio::net::TcpListener;
+use tonic::{Code, Status, transport::Endpoint};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 use super::charge;
 use crate::support::grpc::{Answer, EchoClient, Scripted, connect, serve};
@@ -92,4 +95,67 @@ async fn a_refusal_by_our_own_layers_is_one_and_after_an_attempt_that_was_sent_n
     let retried = ServiceBuilder::new().layer(StepLayer::grpc()).layer(RetryLayer::grpc("inventory")).service(channel);
     let status = step.clone().scope(EchoClient::new(retried).echo("hello")).await.unwrap_err();
     assert_eq!((status.code(), step.was_refused()), (Code::NotFound, false));
+}
+
+/// An address that nobody listens on any more.
+async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint::from_shared(format!("http://{address}")).unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_that_was_refused_says_that_nothing_happened() {
+    let lazy = endpoint(nobody().await).connect_lazy();
+    let stack = || ServiceBuilder::new().layer(StepLayer::grpc());
+    let over_breaker = stack().layer(CircuitBreakerLayer::grpc("inventory")).service(lazy.clone());
+    let over_retry = stack().layer(RetryLayer::grpc("inventory")).service(lazy.clone());
+
+    let step = charge();
+    let status = step.clone().scope(EchoClient::new(stack().service(lazy.clone())).echo("hello")).await.unwrap_err();
+    assert_eq!((status.code(), step.was_refused()), (Code::Unavailable, true), "{status:?}");
+    let step = charge();
+    step.clone().scope(EchoClient::new(over_breaker).echo("hello")).await.unwrap_err();
+    assert!(step.was_refused(), "through a breaker");
+    let step = charge();
+    step.clone().scope(EchoClient::new(over_retry).echo("hello")).await.unwrap_err();
+    assert!(step.was_refused(), "after several attempts, of which none was sent");
+
+    // Where what is below made a status of it, it is that one's source.
+    let behind_a_client = service_fn(move |request| {
+        let call = lazy.clone().oneshot(request);
+        async move { call.await.map_err(|error| Status::from_error(error.into())) }
+    });
+    let step = charge();
+    step.clone().scope(EchoClient::new(stack().service(behind_a_client)).echo("hello")).await.unwrap_err();
+    assert!(step.was_refused(), "in a status");
+}
+
+#[tokio::test]
+async fn a_channel_whose_server_has_gone_says_that_nothing_happened_once_it_cannot_connect_again() {
+    let address = nobody().await;
+    let eager = service_fn(move |request| async move { endpoint(address).connect().await?.oneshot(request).await });
+    let step = charge();
+    let status = step.clone().scope(EchoClient::new(StepLayer::grpc().layer(eager)).echo("hello")).await.unwrap_err();
+    assert!(step.was_refused(), "{status:?}");
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move { listener.accept().await.map(drop) });
+    let channel = endpoint(address).connect().await.unwrap();
+    server.await.unwrap().unwrap();
+    let mut client = EchoClient::new(StepLayer::grpc().layer(channel));
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let step = charge();
+        let status = step.clone().scope(client.echo("hello")).await.unwrap_err();
+        // The first may have gone out over what was open until then.
+        if step.was_refused() {
+            assert_eq!(status.code(), Code::Unavailable);
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{status:?}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use buttress::saga::{Call, Coordinator, CoordinatorBuilder, CoordinatorConfig};
+use buttress::saga::{Call, Coordinator, CoordinatorBuilder};
 use serde::{Deserialize, Serialize};
 use tower::{Service, service_fn};
 
@@ -31,18 +31,11 @@ pub(super) const CONFIRM: Call<OfOrder> = Call::new("orders.confirm").shown();
 /// Follows the commit: the goods are sold.
 pub(super) const SELL: Call<OfOrder> = Call::new("inventory.commit").shown();
 
-/// After so many deaths in a row, in which nothing of it was done, a saga is taken for their cause. Not fewer: a process that is
-/// killed again and again before it got round to a saga says nothing of that one.
-const MOST_TAKEOVERS: u32 = 50;
-
 impl Services {
     /// A coordinator that knows whom each call goes to.
     pub(super) fn coordinator(&self, journal: &Path) -> CoordinatorBuilder {
         let Self { store, inventory, payments } = self;
-        let mut config = CoordinatorConfig::default();
-        config.takeovers = MOST_TAKEOVERS;
         Coordinator::sqlite(journal)
-            .config(config)
             .on(REJECT, of_order(store, |store, order| async move { store.reject(&order).await }))
             .on(RELEASE, of_order(inventory, |inventory, order| async move { inventory.release(order).await }))
             .on(GIVE_BACK, of_order(payments, |payments, order| async move { payments.give_back(order).await }))

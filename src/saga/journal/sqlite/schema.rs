@@ -24,11 +24,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path, options: &SqliteOpti
     let failed = |error| failed(path, "can't be opened", &error);
     let version = version(connection, path)?;
     settle(connection, path, options)?;
-    for (number, migration) in (1..).zip(MIGRATIONS).skip(version) {
-        tracing::debug!(path = %path.display(), version = number, "saga journal: migrating");
-        let script = format!("BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {number}; COMMIT;");
-        connection.execute_batch(&script).map_err(failed)?;
-    }
+    migrate(connection, path, &MIGRATIONS, version).map_err(failed)?;
     crate::failpoint::hit("C20");
     // A log that begins anew is found to be one, and holds nothing that an earlier process left.
     let (busy, frames) =
@@ -41,6 +37,16 @@ pub(super) fn prepare(connection: &Connection, path: &Path, options: &SqliteOpti
         (0, _) => Ok(()),
         _ => refused("is being read by another program; let that end first"),
     }
+}
+
+/// Carries out what comes after `version`, each in a transaction of its own: whoever dies in it finds the version before.
+fn migrate(connection: &Connection, path: &Path, migrations: &[&str], version: usize) -> rusqlite::Result<()> {
+    for (number, migration) in (1..).zip(migrations).skip(version) {
+        tracing::debug!(path = %path.display(), version = number, "saga journal: migrating");
+        let script = format!("BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {number}; COMMIT;");
+        connection.execute_batch(&script)?;
+    }
+    Ok(())
 }
 
 /// What SQLite says instead of a number of frames.
@@ -106,4 +112,119 @@ fn settle(connection: &Connection, path: &Path, options: &SqliteOptions) -> Resu
         connection.execute_batch(&after)
     };
     settle().map_err(|error| failed(path, "can't be opened", &error))
+}
+
+#[cfg(all(test, not(buttress_loom)))]
+mod tests {
+    use std::{
+        path::PathBuf,
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+    use crate::saga::journal::SqliteJournal;
+
+    /// As a later version of this crate might change the tables: a column for all that is there, and one for what comes.
+    const LATER: &str = "ALTER TABLE saga ADD COLUMN colour TEXT; UPDATE saga SET colour = 'red' || version;
+                         CREATE TABLE more (a INTEGER) STRICT; INSERT INTO more SELECT version FROM saga";
+    /// Where to migrate, by how many migrations, and after how many of SQLite's operations to die.
+    const DIE: &str = "BUTTRESS_TEST_DIE_IN_MIGRATION";
+    const SAGAS: i64 = 300;
+
+    /// A folder that is gone when this is.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("buttress-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Migrates `file` in a process of its own, which dies after `operations`. Returns whether it got to the end.
+    fn migrates(file: &Path, migrations: usize, operations: i32) -> bool {
+        let order = format!("{}\n{migrations}\n{operations}", file.display());
+        let test =
+            "saga::journal::sqlite::schema::tests::a_process_that_dies_in_a_migration_leaves_the_version_before_it";
+        let mut process = Command::new(std::env::current_exe().unwrap());
+        process.args(["--exact", test]).env(DIE, order).stdout(Stdio::null()).stderr(Stdio::null());
+        process.status().unwrap().success()
+    }
+
+    fn migrate_and_die(order: &str) {
+        let mut order = order.lines();
+        let mut next = || order.next().unwrap();
+        let (path, migrations, operations): (PathBuf, usize, i32) =
+            (next().into(), next().parse().unwrap(), next().parse().unwrap());
+        let connection = Connection::open(&path).unwrap();
+        let version = version(&connection, &path).unwrap();
+        settle(&connection, &path, &SqliteOptions::default()).unwrap();
+        // As `kill -9` would, between two operations of SQLite's: nothing is rolled back, nothing is closed.
+        connection.progress_handler(operations, Some(|| std::process::abort())).unwrap();
+        migrate(&connection, &path, &[MIGRATIONS[0], LATER][..migrations], version).unwrap();
+        // Nothing is left for SQLite to do in closing.
+        connection.progress_handler(0, None::<fn() -> bool>).unwrap();
+    }
+
+    /// The file's version, and how many sagas are in it.
+    fn seen(path: &Path) -> (i64, i64) {
+        let connection = Connection::open(path).unwrap();
+        let number = |sql: &str| connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(connection.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
+        let version = number("PRAGMA user_version");
+        (version, if version == 0 { 0 } else { number("SELECT count(*) FROM saga") })
+    }
+
+    #[test]
+    fn a_process_that_dies_in_a_migration_leaves_the_version_before_it() {
+        if let Ok(order) = std::env::var(DIE) {
+            return migrate_and_die(&order);
+        }
+        let folder = Folder::new("migration");
+        let old = folder.0.join("old.db");
+        drop(SqliteJournal::open(&old).unwrap());
+        let fill = format!(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {SAGAS})
+             INSERT INTO saga(id, name, version, state, epoch, takeovers, created_at)
+             SELECT randomblob(16), 'place-order', n, 3, 1, 0, n FROM n"
+        );
+        Connection::open(&old).unwrap().execute_batch(&fill).unwrap();
+        assert_eq!(seen(&old), (1, SAGAS));
+
+        for (from, migrations) in [(None, 1), (Some(&old), 2)] {
+            let (mut deaths, mut operations) = (0, 1);
+            loop {
+                let file = folder.0.join(format!("{migrations}-{operations}.db"));
+                if let Some(from) = from {
+                    std::fs::copy(from, &file).unwrap();
+                }
+                if migrates(&file, migrations, operations) {
+                    let sagas = if from.is_some() { SAGAS } else { 0 };
+                    assert_eq!(seen(&file), (migrations as i64, sagas));
+                    break;
+                }
+                deaths += 1;
+                let before = (migrations as i64 - 1, if from.is_some() { SAGAS } else { 0 });
+                assert_eq!(seen(&file), before, "after {operations} operations");
+                // Whoever opens it next begins again, and comes to the end.
+                drop(SqliteJournal::open(&file).unwrap());
+                assert!(migrates(&file, migrations, i32::MAX));
+                let connection = Connection::open(&file).unwrap();
+                if from.is_some() {
+                    let sql = "SELECT count(*) FROM saga JOIN more ON version = a WHERE colour = 'red' || version";
+                    assert_eq!(connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), SAGAS);
+                }
+                operations += 1 + operations / 2;
+            }
+            println!("{deaths} deaths in migration {migrations}, the last before operation {operations}");
+            assert!(deaths > 5, "it hardly died: {deaths}");
+        }
+    }
 }

@@ -53,7 +53,8 @@ const CLAIMABLE_ONE: &str = concat!(
     unfinished!(),
     " AND (owner = ?1 OR lease_until IS NULL OR lease_until < ?2) LIMIT ?3"
 );
-const CLAIM: &str = "UPDATE saga SET owner = ?2, epoch = epoch + 1, lease_until = ?3, takeovers = takeovers + (owner IS NOT NULL) WHERE id = ?1";
+const CLAIM: &str = "UPDATE saga SET owner = ?2, epoch = epoch + 1, lease_until = ?3, \
+     takeovers = CASE WHEN owner IS NULL THEN min(takeovers, ?4) ELSE takeovers + (takeovers < ?4) END WHERE id = ?1";
 
 const RENEW: &str =
     concat!("UPDATE saga INDEXED BY saga_unfinished SET lease_until = ?2 WHERE ", unfinished!(), " AND owner = ?1");
@@ -84,8 +85,9 @@ impl Writing<'_> {
         match write {
             Write::Open(row, records) => self.open(row, records),
             Write::Append { fence, records, change } => self.append(fence, records, change),
-            Write::Claim { owner, now, lease_until, scope, limit } => {
-                self.claim(owner, *now, *lease_until, scope, *limit)
+            Write::Claim { owner, now, lease_until, scope, limit, most_takeovers } => {
+                let ids = self.claimable(owner, *now, scope, *limit)?;
+                self.claim(ids, owner, *lease_until, *most_takeovers)
             }
             Write::Renew { owner, lease_until } => {
                 self.connection.prepare_cached(RENEW)?.execute(params![owner, to_sql(*lease_until)])?;
@@ -158,14 +160,7 @@ impl Writing<'_> {
         Ok(prev)
     }
 
-    fn claim(
-        &mut self,
-        owner: &str,
-        now: Millis,
-        lease_until: Millis,
-        scope: &ClaimScope,
-        limit: u32,
-    ) -> Answer<Written> {
+    fn claimable(&self, owner: &str, now: Millis, scope: &ClaimScope, limit: u32) -> Answer<Vec<[u8; 16]>> {
         let (sql, one) = match scope {
             ClaimScope::Expired => (CLAIMABLE_EXPIRED, None),
             ClaimScope::All => (CLAIMABLE_ALL, None),
@@ -177,10 +172,14 @@ impl Writing<'_> {
         // Not each statement has all of them.
         let named: Vec<_> =
             named.into_iter().filter(|(name, _)| matches!(statement.parameter_index(name), Ok(Some(_)))).collect();
-        let ids: Vec<[u8; 16]> = statement.query_map(&*named, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        Ok(statement.query_map(&*named, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn claim(&self, ids: Vec<[u8; 16]>, owner: &str, lease_until: Millis, most_takeovers: u32) -> Answer<Written> {
         let mut claimed = Vec::with_capacity(ids.len());
         for id in ids {
-            self.connection.prepare_cached(CLAIM)?.execute(params![id, owner, to_sql(lease_until)])?;
+            let mut statement = self.connection.prepare_cached(CLAIM)?;
+            statement.execute(params![id, owner, to_sql(lease_until), most_takeovers])?;
             let id = SagaId::from_bytes(id);
             if let Some((row, last)) = read::found(self.connection, id)? {
                 claimed.push((row, read::chain(self.connection, id, last)?));

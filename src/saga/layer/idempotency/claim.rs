@@ -126,7 +126,7 @@ impl std::fmt::Debug for Keyed {
 }
 
 /// The key, with quotes (as the header's draft has it) or without (as most send it).
-fn key(headers: &HeaderMap) -> Result<Option<&str>, KeyProblem> {
+pub(crate) fn key(headers: &HeaderMap) -> Result<Option<&str>, KeyProblem> {
     let mut keys = headers.get_all(HeaderName::from_static(NAME)).iter();
     let Some(key) = keys.next() else { return Ok(None) };
     let key = key.to_str().map_err(|_| KeyProblem::Unreadable)?.trim();

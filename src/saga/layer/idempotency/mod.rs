@@ -45,6 +45,8 @@ mod claim;
 mod problem;
 mod rebuild;
 
+#[cfg(fuzzing)]
+pub(crate) use self::claim::key;
 pub use self::{
     answer::IDEMPOTENCY_REPLAYED,
     claim::{Approach, Keyed, Unkeyed},

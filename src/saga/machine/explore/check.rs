@@ -2,7 +2,12 @@
 
 use std::ops::Range;
 
-use super::{Fault, participant::Barrier, world::World, wrong};
+use super::{
+    Fault,
+    participant::Barrier,
+    world::{POISONED, World},
+    wrong,
+};
 use crate::{
     saga::{
         journal::{Entry, State},
@@ -30,7 +35,7 @@ impl World<'_> {
         }
         match row.state {
             State::Done | State::Undone | State::Abandoned => {}
-            State::Parked if self.left.actions == 0 => return Ok(()),
+            State::Parked if self.left.actions == 0 => return self.parked_for_a_reason(&progress),
             other => return Err(wrong(format!("I5: at rest it is {other:?}"))),
         }
         if row.owner.is_some() || row.lease_until.is_some() {
@@ -41,6 +46,21 @@ impl World<'_> {
         }
         self.all_or_nothing(row.state, &progress)?;
         self.calls_kept(row.state, &progress)
+    }
+
+    /// Nothing is left but what is parked, and that was refused, or crashed whoever did it, too often.
+    fn parked_for_a_reason(&self, progress: &Progress) -> Result<(), Fault> {
+        let idle = progress.items().iter().find(|item| progress.is_open(item) && !item.parked);
+        if let Some(item) = idle {
+            return Err(wrong(format!("I5: {} isn't parked, and nobody does anything about it", item.number)));
+        }
+        let allowed = &self.scenario.left;
+        let refused = self.left.setbacks < allowed.setbacks || self.left.failures < allowed.failures;
+        let crashed = self.store.has(|entry| matches!(entry, Entry::Parked { reason, .. } if reason == POISONED));
+        if !refused && !crashed {
+            return Err(wrong("I5: it is parked, and nothing was refused"));
+        }
+        Ok(())
     }
 
     fn net(&self, number: u32) -> i64 {

@@ -1,42 +1,17 @@
-//! Depth first through everything that could be chosen.
-
-use std::{
-    collections::HashSet,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+//! Everything that could be chosen, one after the other.
 
 /// Makes choices, other ones each time, until all were made.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Chooser {
     /// What was chosen, out of how many.
     path: Vec<(u8, u8)>,
     at: usize,
-    /// What everything was like when a choice was to be made: what follows from there was tried, or is being tried.
-    seen: HashSet<u64>,
-    is_replay: bool,
 }
 
 impl Chooser {
-    /// The choices of one run, to be made again.
+    /// Choices that were made, to be made again.
     pub(super) fn replay(path: &[u8]) -> Self {
-        let path = path.iter().map(|choice| (*choice, u8::MAX)).collect();
-        Self { path, is_replay: true, ..Self::default() }
-    }
-
-    /// Whether the choices from here on are new ones.
-    pub(super) fn is_on_new_ground(&self) -> bool {
-        self.at == self.path.len() && !self.is_replay
-    }
-
-    /// Whether everything was as it is now in another run, so that nothing new can follow.
-    pub(super) fn has_seen(&mut self, state: impl Hash) -> bool {
-        let mut hash = DefaultHasher::new();
-        state.hash(&mut hash);
-        !self.seen.insert(hash.finish())
-    }
-
-    pub(super) fn states(&self) -> usize {
-        self.seen.len()
+        Self { path: path.iter().map(|choice| (*choice, u8::MAX)).collect(), at: 0 }
     }
 
     /// A number below `of`.
@@ -52,17 +27,17 @@ impl Chooser {
         usize::from(self.path[self.at - 1].0)
     }
 
-    /// Whether there is another run to make.
-    pub(super) fn next_run(&mut self) -> bool {
+    /// The first choices that weren't made yet, or `None` when all were.
+    pub(super) fn next(mut self) -> Option<Self> {
         self.at = 0;
         while let Some((taken, of)) = self.path.last_mut() {
             *taken += 1;
             if taken < of {
-                return true;
+                return Some(self);
             }
             self.path.pop();
         }
-        false
+        None
     }
 
     pub(super) fn path(&self) -> Vec<u8> {

@@ -7,12 +7,14 @@
 
 mod check;
 mod chooser;
+mod claims;
+mod fingerprint;
 mod participant;
 mod script;
 mod store;
 mod world;
 
-use std::{cell::Cell, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, cell::Cell, collections::HashSet, panic::AssertUnwindSafe, time::Duration};
 
 use self::{
     chooser::Chooser,
@@ -23,6 +25,7 @@ use super::Rules;
 use crate::{
     backoff::{Backoff, Jitter},
     failpoint::Planted,
+    saga::journal::Record,
 };
 
 /// A saga, and what may happen to it.
@@ -72,6 +75,11 @@ impl Scenario {
         }
     }
 
+    /// The epoch that goes along with what a coordinator asks for.
+    fn sent_as(&self, epoch: u64) -> u64 {
+        if self.epochless { 1 } else { epoch }
+    }
+
     fn rules(&self) -> Rules {
         Rules {
             attempts: 2,
@@ -81,43 +89,76 @@ impl Scenario {
         }
     }
 
-    /// Makes every run there is. Returns how many, or what was wrong in the first that went wrong, and how to see it again.
-    fn explore(&self) -> Result<(u64, usize), (Fault, Vec<u8>)> {
-        let mut chooser = Chooser::default();
-        let mut runs = 0;
-        loop {
-            runs += 1;
-            let run = std::panic::catch_unwind(AssertUnwindSafe(|| World::new(self, &mut chooser, false).run()));
-            let run = run.unwrap_or_else(|panic| {
-                let said = panic.downcast_ref::<String>().map(String::as_str);
-                Err(wrong(format!("panicked: {:?}", said.or(panic.downcast_ref::<&str>().copied()))))
-            });
-            if let Err(fault) = run {
-                return Err((fault, chooser.path()));
+    /// Goes through everything that can happen. What comes out the same is gone on from once.
+    fn explore(&self) -> Result<Explored, (Fault, Vec<Vec<u8>>)> {
+        let mut explored = Explored::default();
+        let mut seen = HashSet::new();
+        let mut ahead = vec![World::new(self, false).map_err(|fault| (fault, Vec::new()))?];
+        while let Some(here) = ahead.pop() {
+            if here.events() > 1000 {
+                return Err((wrong("it never comes to rest"), here.choices()));
             }
-            if !chooser.next_run() {
-                return Ok((runs, chooser.states()));
+            let mut next = Some(Chooser::default());
+            while let Some(chooser) = next {
+                let mut world = here.clone();
+                world.chooser = chooser;
+                let step = std::panic::catch_unwind(AssertUnwindSafe(|| world.step()));
+                let at_rest =
+                    step.unwrap_or_else(|panic| Err(panicked(&*panic))).map_err(|fault| (fault, world.choices()))?;
+                next = world.chooser.clone().next();
+                explored.events += 1;
+                if at_rest {
+                    explored.runs += 1;
+                } else if seen.insert(world.fingerprint()) {
+                    world.turn_over();
+                    ahead.push(world);
+                }
             }
         }
+        explored.states = seen.len();
+        Ok(explored)
     }
 
     #[track_caller]
     fn holds(&self) {
         let began = tokio::time::Instant::now();
         match self.explore() {
-            Ok((runs, states)) => {
+            Ok(Explored { states, events, runs }) => {
                 let took = began.elapsed();
-                println!("{runs} runs through {states} states in {took:?}: {self:?}");
+                println!("{states} states, {events} events, {runs} ways to rest, in {took:.2?}: {self:?}");
             }
-            Err((fault, path)) => {
-                let mut chooser = Chooser::replay(&path);
-                let mut world = World::new(self, &mut chooser, true);
-                let _ = std::panic::catch_unwind(AssertUnwindSafe(|| world.run()));
-                let log = world.take_log().join("\n");
-                panic!("{}\n{self:?}\nchoices {path:?}:\n{log}\n{:#?}", fault.0, world.store.records)
+            Err((fault, choices)) => {
+                let (log, records) = self.replay(&choices);
+                panic!("{}\n{self:?}\nchoices {choices:?}:\n{log}\n{records:#?}", fault.0)
             }
         }
     }
+
+    /// Lets happen again what went wrong, and tells it.
+    fn replay(&self, choices: &[Vec<u8>]) -> (String, Vec<Record>) {
+        let Ok(mut world) = World::new(self, true) else { return Default::default() };
+        for choices in choices {
+            world.chooser = Chooser::replay(choices);
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| world.step()));
+        }
+        (world.take_log().join("\n"), world.store.records.to_vec())
+    }
+}
+
+/// How much there was.
+#[derive(Debug, Clone, Copy, Default)]
+struct Explored {
+    /// Different from each other, and not at rest.
+    states: usize,
+    /// Tried, each in the state before it.
+    events: u64,
+    /// How often nothing could happen any more, and what must be so was checked.
+    runs: u64,
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Fault {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    wrong(format!("panicked: {said:?}"))
 }
 
 thread_local! {
@@ -127,111 +168,4 @@ thread_local! {
 /// Whether the mistake is planted in this thread's machines.
 pub(super) fn planted(mistake: Planted) -> bool {
     PLANTED.get().is_some_and(|planted| std::mem::discriminant(&planted) == std::mem::discriminant(&mistake))
-}
-
-const CRASHES: Left = Left { crashes: 2, zombies: 0, failures: 1, setbacks: 0, actions: 0 };
-const CRASH: Left = Left { crashes: 1, ..CRASHES };
-
-#[test]
-fn sequential_sagas_survive_two_crashes_anywhere() {
-    for (steps, promised, left) in [
-        (1, 0, CRASHES),
-        (1, 2, CRASHES),
-        (2, 1, CRASHES),
-        (3, 0, CRASHES),
-        (3, 2, CRASH),
-        (4, 0, CRASH),
-        (4, 1, CRASH),
-    ] {
-        Scenario { promised, left, ..Scenario::of(&vec![1; steps]) }.holds();
-    }
-}
-
-#[test]
-fn concurrent_steps_survive_crashes_anywhere_and_the_drop_of_one_of_them() {
-    for (stages, promised) in [(&[2][..], 1), (&[1, 2], 0), (&[2, 1], 0)] {
-        Scenario { promised, left: CRASH, ..Scenario::of(stages) }.holds();
-    }
-}
-
-#[test]
-fn a_handler_that_goes_on_without_a_step_commits_what_is_known_to_have_happened() {
-    for barrier in [Barrier::On, Barrier::None] {
-        Scenario { goes_on_without: true, promised: 1, barrier, left: CRASH, ..Scenario::of(&[1, 1]) }.holds();
-        Scenario { goes_on_without: true, barrier, left: CRASH, ..Scenario::of(&[2]) }.holds();
-    }
-}
-
-#[test]
-fn a_third_party_without_a_barrier_is_settled_before_its_steps_are_undone() {
-    for (stages, left) in [(&[1][..], CRASHES), (&[1, 1], CRASHES), (&[2], CRASH)] {
-        Scenario { barrier: Barrier::None, promised: 1, left, ..Scenario::of(stages) }.holds();
-    }
-}
-
-#[test]
-fn undos_and_calls_that_do_not_work_are_tried_again_or_seen_to_by_an_operator() {
-    let left = |crashes| Left { crashes, setbacks: 2, actions: 1, ..CRASHES };
-    for (stages, promised, crashes) in [(&[1][..], 1, 1), (&[1, 1], 1, 0), (&[2], 0, 0)] {
-        Scenario { promised, left: left(crashes), ..Scenario::of(stages) }.holds();
-    }
-    let twice = Left { actions: 2, ..left(1) };
-    Scenario { promised: 1, left: twice, ..Scenario::of(&[1]) }.holds();
-}
-
-#[test]
-fn a_saga_that_is_taken_over_too_often_is_parked_for_an_operator() {
-    for (stages, crashes) in [(&[1][..], 3), (&[1, 1], 2)] {
-        let left = Left { crashes, actions: 1, ..CRASHES };
-        Scenario { promised: 1, takeovers: 1, left, ..Scenario::of(stages) }.holds();
-    }
-}
-
-#[test]
-fn a_coordinator_that_goes_on_after_it_lost_its_saga_does_nothing_more() {
-    for (stages, promised, crashes, failures) in [(&[1][..], 1, 1, 1), (&[1, 1], 1, 0, 1), (&[2], 0, 0, 0)] {
-        let left = Left { crashes, failures, zombies: 1, ..CRASHES };
-        Scenario { promised, left, ..Scenario::of(stages) }.holds();
-    }
-}
-
-#[test]
-fn definitions_go_on_or_back_wherever_they_were() {
-    for goes_on in [false, true] {
-        for (stages, pivot) in [(&[1, 1][..], Some(0)), (&[1, 1], Some(1)), (&[1, 1, 1], Some(1)), (&[1, 1], None)] {
-            let left = Left { crashes: if stages.len() > 2 { 1 } else { 2 }, actions: 1, ..CRASHES };
-            let definition = Scenario { definition: true, goes_on, left, ..Scenario::of(stages) };
-            Scenario { pivot, takeovers: 1, ..definition.clone() }.holds();
-        }
-        let together = Scenario { definition: true, goes_on, left: CRASH, ..Scenario::of(&[2, 1]) };
-        Scenario { pivot: Some(1), ..together }.holds();
-    }
-}
-
-#[test]
-fn every_planted_mistake_is_found() {
-    let one = |left| Scenario { promised: 1, left, ..Scenario::of(&[1, 1]) };
-    let crash = Left { crashes: 1, ..CRASHES };
-    let zombie = Left { zombies: 1, crashes: 0, ..CRASHES };
-    let in_machine = |mistake, scenario: Scenario| {
-        PLANTED.set(Some(mistake));
-        let explored = scenario.explore();
-        PLANTED.set(None);
-        (mistake, explored)
-    };
-    let in_world = |mistake, scenario: Scenario| (mistake, scenario.explore());
-    for (mistake, explored) in [
-        in_machine(Planted::IntentAfterAction, one(crash)),
-        in_machine(Planted::UndoInForwardOrder, one(crash)),
-        in_machine(Planted::UnknownTakenForRefused, one(Left { crashes: 0, ..crash })),
-        in_world(Planted::BarrierOff, Scenario { barrier: Barrier::Off, ..one(crash) }),
-        in_world(Planted::FenceOff, Scenario { unfenced: true, ..one(zombie) }),
-        in_world(Planted::EpochNotSent, Scenario { epochless: true, ..one(zombie) }),
-    ] {
-        let (fault, path) = explored.err().unwrap_or_else(|| panic!("{mistake:?} is not found"));
-        println!("{mistake:?}: {} (choices {path:?})", fault.0);
-    }
-    for sound in [one(crash), one(zombie)] {
-        sound.holds();
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::step::Op;
 
 /// A participant with a barrier, or one without, which knows its idempotency keys and nothing more.
-#[derive(Debug, Hash)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Participant {
     barrier: Barrier,
     /// What the barrier knows of the saga: by which operation each place was taken.
@@ -71,6 +71,16 @@ impl Participant {
             *self.effects.entry((number, op)).or_default() += 1;
         }
         (Answer::Ok, happens)
+    }
+
+    /// Whether it might do anything about such a request, now or later: carry it out, or note its epoch.
+    pub(super) fn may_heed(&self, number: u32, op: Op, epoch: u64) -> bool {
+        match self.barrier {
+            Barrier::Off => true,
+            // An undo of what hasn't happened may have to wait for it.
+            Barrier::None => op == Op::Undo || !self.has(number, Op::Act),
+            Barrier::On => epoch > self.epoch || (epoch == self.epoch && !self.rows.contains_key(&(number, op))),
+        }
     }
 
     pub(super) fn has(&self, number: u32, op: Op) -> bool {

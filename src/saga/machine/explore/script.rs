@@ -3,7 +3,7 @@
 use super::{
     Fault, Scenario,
     participant::Barrier,
-    world::{LATEST, World},
+    world::{LATEST, POISONED, World},
 };
 use crate::{
     saga::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The code whose saga it is, as far as it came.
-#[derive(Debug, Default, Hash)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Handler {
     stage: usize,
     branches: Vec<Branch>,
@@ -25,7 +25,7 @@ pub(super) struct Handler {
     attempts: u32,
 }
 
-#[derive(Debug, Hash)]
+#[derive(Debug, Clone, Hash)]
 struct Branch {
     number: u32,
     at: At,
@@ -136,14 +136,14 @@ impl World<'_> {
 
     fn carry_out(&mut self, node: usize, number: u32) {
         match &mut self.nodes[node].handler {
-            Some(handler) if handler.poisoned => self.park(node, number),
+            Some(handler) if handler.poisoned => self.park(node, number, POISONED),
             _ => self.send(node, number, crate::step::Op::Act, false),
         }
     }
 
-    fn park(&mut self, node: usize, number: u32) {
+    fn park(&mut self, node: usize, number: u32, reason: &str) {
         let now = self.now;
-        self.nodes[node].machine.park(number, "whatever was tried", now);
+        self.nodes[node].machine.park(number, reason, now);
         self.ends(node, number, At::Parked);
     }
 
@@ -173,7 +173,7 @@ impl World<'_> {
         if forward || decides {
             handler.attempts += 1;
             if handler.attempts >= self.scenario.rules().attempts {
-                self.park(node, number);
+                self.park(node, number, "asked too often");
             } else if self.nodes[node].machine.resume().is_ok() {
                 self.carry_out(node, number);
             } else {

@@ -1,13 +1,16 @@
 //! What is durable.
 
+use std::rc::Rc;
+
 use super::{Fault, wrong};
 use crate::saga::journal::{Entry, Millis, Record, SagaRow, Write, Written};
 
 /// The journal of one saga, as a disk has it: what was lost in a crash never came here.
-#[derive(Debug, Default, Hash)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Store {
     pub(super) row: Option<SagaRow>,
-    pub(super) records: Vec<Record>,
+    // Shared between worlds until one of them writes.
+    pub(super) records: Rc<Vec<Record>>,
     /// The epoch that wrote last.
     pub(super) epoch: u64,
     pub(super) unfenced: bool,
@@ -45,7 +48,7 @@ impl Store {
             if matches!(self.records.last(), Some(Record { entry: Entry::End { .. }, .. })) {
                 return Err(wrong(format!("I8: {:?} after the end", record.entry)));
             }
-            self.records.push(record.clone());
+            Rc::make_mut(&mut self.records).push(record.clone());
         }
         Ok(Written::Ok)
     }
@@ -57,7 +60,7 @@ impl Store {
         row.owner = Some(owner);
         row.epoch += 1;
         row.lease_until = Some(lease_until);
-        (row.clone(), self.records.clone())
+        (row.clone(), self.records.to_vec())
     }
 
     pub(super) fn has(&self, entry: impl Fn(&Entry) -> bool) -> bool {

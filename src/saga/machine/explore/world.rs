@@ -3,11 +3,13 @@
 use std::{
     collections::VecDeque,
     hash::{Hash, Hasher},
+    rc::Rc,
 };
 
 use super::{
     Fault, Scenario,
     chooser::Chooser,
+    fingerprint,
     participant::{Answer, Participant},
     script::Handler,
     store::Store,
@@ -24,10 +26,16 @@ use crate::{
 /// By when an action has arrived at a third party, or never does: its deadline goes along.
 pub(super) const LATEST: Millis = 1000;
 const LEASE: Millis = 5000;
+/// Why a saga is parked whose coordinators die.
+pub(super) const POISONED: &str = "taken over too often";
 
+#[derive(Clone)]
 pub(super) struct World<'a> {
     pub(super) scenario: &'a Scenario,
-    pub(super) chooser: &'a mut Chooser,
+    /// Chooses what happens next.
+    pub(super) chooser: Chooser,
+    /// What was chosen until now.
+    chosen: Option<Rc<Chosen>>,
     pub(super) now: Millis,
     pub(super) store: Store,
     pub(super) nodes: Vec<Node>,
@@ -65,6 +73,7 @@ pub(super) struct Left {
     pub(super) actions: u8,
 }
 
+#[derive(Clone)]
 pub(super) struct Node {
     pub(super) machine: Machine,
     pub(super) handler: Option<Handler>,
@@ -111,6 +120,13 @@ enum Came {
     Postponed,
 }
 
+/// What was chosen in one event, and in those before it.
+struct Chosen {
+    path: Vec<u8>,
+    nth: u32,
+    before: Option<Rc<Chosen>>,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Event {
     /// The first write of the node's queue is durable.
@@ -127,9 +143,24 @@ enum Event {
 }
 
 impl<'a> World<'a> {
-    pub(super) fn new(scenario: &'a Scenario, chooser: &'a mut Chooser, log: bool) -> Self {
+    /// Its first step is asked for.
+    pub(super) fn new(scenario: &'a Scenario, log: bool) -> Result<Self, Fault> {
+        let mut world = Self::blank(scenario, log);
+        let row = SagaRow { lease_until: Some(world.now + LEASE), ..blank(scenario) };
+        let mut machine = Machine::new(row, scenario.rules());
+        if scenario.definition {
+            machine.given("{}".into(), world.now);
+        }
+        world.install(machine, Some(Handler::default()));
+        world.go_on(0)?;
+        world.pump(0)?;
+        Ok(world)
+    }
+
+    fn blank(scenario: &'a Scenario, log: bool) -> Self {
         Self {
-            chooser,
+            chooser: Chooser::default(),
+            chosen: None,
             now: 1_000_000,
             store: Store { unfenced: scenario.unfenced, ..Store::default() },
             nodes: Vec::new(),
@@ -158,29 +189,38 @@ impl<'a> World<'a> {
         self.log.take().unwrap_or_default()
     }
 
-    /// From the first step to rest, through whatever happens on the way.
-    pub(super) fn run(&mut self) -> Result<(), Fault> {
-        let row = SagaRow { lease_until: Some(self.now + LEASE), ..blank(self.scenario) };
-        let mut machine = Machine::new(row, self.scenario.rules());
-        if self.scenario.definition {
-            machine.given("{}".into(), self.now);
-        }
-        self.install(machine, Some(Handler::default()));
-        self.go_on(0)?;
-        self.pump(0)?;
-        for _ in 0..1000 {
-            if self.was_here() {
-                return Ok(());
+    /// Goes on by one event, whichever is chosen, or finds that nothing happens any more: then what must be so is checked.
+    /// Returns whether it has come to rest.
+    pub(super) fn step(&mut self) -> Result<bool, Fault> {
+        match self.next_event() {
+            Some(event) => {
+                self.happen(event)?;
+                self.lose_what_is_futile();
+                Ok(false)
             }
-            let Some(event) = self.next_event() else {
-                if !self.takes_over()? {
-                    return self.check();
-                }
-                continue;
-            };
-            self.happen(event)?;
+            None if self.takes_over()? => Ok(false),
+            None => self.check().map(|()| true),
         }
-        Err(wrong("it never comes to rest"))
+    }
+
+    /// What was chosen, event by event, since it began.
+    pub(super) fn choices(&self) -> Vec<Vec<u8>> {
+        let mut choices = vec![self.chooser.path()];
+        let earlier = std::iter::successors(self.chosen.as_deref(), |chosen| chosen.before.as_deref());
+        choices.extend(earlier.map(|chosen| chosen.path.clone()));
+        choices.reverse();
+        choices
+    }
+
+    /// How many events it took to come here.
+    pub(super) fn events(&self) -> u32 {
+        self.chosen.as_ref().map_or(0, |chosen| chosen.nth)
+    }
+
+    /// What was chosen becomes the past.
+    pub(super) fn turn_over(&mut self) {
+        let (path, nth) = (std::mem::take(&mut self.chooser).path(), self.events() + 1);
+        self.chosen = Some(Rc::new(Chosen { path, nth, before: self.chosen.take() }));
     }
 
     fn install(&mut self, machine: Machine, handler: Option<Handler>) {
@@ -189,14 +229,14 @@ impl<'a> World<'a> {
         self.current = Some(self.nodes.len() - 1);
     }
 
-    /// Whether everything is as it was in another run, so that nothing new can follow.
-    fn was_here(&mut self) -> bool {
-        if !self.chooser.is_on_new_ground() {
-            return false;
-        }
-        let Self { chooser, now, store, nodes, current, requests, participant, left, .. } = self;
+    /// What tells this from any other: where it is the same, nothing else can follow.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let Self { now, store, nodes, current, participant, left, .. } = self;
+        // What is on the way is overtaken in every order.
+        let mut requests: Vec<u64> = self.requests.iter().map(fingerprint::of).collect();
+        requests.sort_unstable();
         let past = (&self.stubborn, &self.by_hand, self.told, &self.before, &self.given_up, self.newest);
-        chooser.has_seen((now, store, nodes, current, requests, participant, left, past))
+        fingerprint::of((now, store, nodes, current, requests, participant, left, past))
     }
 
     fn next_event(&mut self) -> Option<Event> {
@@ -281,6 +321,15 @@ impl<'a> World<'a> {
         }
     }
 
+    /// What nobody waits for, and would do nothing whenever it arrived, needn't be waited for in every order.
+    fn lose_what_is_futile(&mut self) {
+        let Self { requests, participant, nodes, scenario, .. } = self;
+        requests.retain(|request| {
+            let sent = scenario.sent_as(nodes[request.node].machine.fence().epoch);
+            !request.orphan || participant.may_heed(request.number, request.op, sent)
+        });
+    }
+
     /// The answer to a step that was dropped is of no interest; the step may yet happen.
     pub(super) fn drop_step(&mut self, node: usize, number: u32) {
         self.forget(|request| request.node == node && request.number == number && request.op == Op::Act);
@@ -293,7 +342,7 @@ impl<'a> World<'a> {
         }
         let (row, records) = self.store.claim(format!("node {}", self.nodes.len()), self.now + LEASE);
         let mut machine = self.taken_over(&row, &records)?;
-        let poisoned = (row.takeovers > self.scenario.takeovers).then_some("taken over too often");
+        let poisoned = (row.takeovers > self.scenario.takeovers).then_some(POISONED);
         let resumes = self.scenario.resumes(&records, poisoned.is_some());
         machine.recover(poisoned, resumes, self.now);
         self.resumed(machine, resumes, poisoned.is_some())
@@ -392,7 +441,7 @@ impl<'a> World<'a> {
     fn arrive(&mut self, index: usize) -> Result<(), Fault> {
         let Request { number, op, is_call, node, orphan, .. } = self.requests[index].clone();
         let epoch = self.nodes[node].machine.fence().epoch;
-        let sent = if self.scenario.epochless { 1 } else { epoch };
+        let sent = self.scenario.sent_as(epoch);
         let repeatable = is_call || op == Op::Undo;
         // 0 works; others don't, or nobody hears that they did.
         let choices = match repeatable {

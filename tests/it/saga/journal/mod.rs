@@ -106,7 +106,12 @@ fn end() -> Change {
 }
 
 fn claim(owner: &str, now: u64, scope: ClaimScope) -> Write {
-    Write::Claim { owner: owner.to_owned(), now, lease_until: now + 1000, scope, limit: 100 }
+    counting_to(10, owner, now, scope)
+}
+
+/// A claim that counts takeovers up to `most_takeovers`.
+fn counting_to(most_takeovers: u32, owner: &str, now: u64, scope: ClaimScope) -> Write {
+    Write::Claim { owner: owner.to_owned(), now, lease_until: now + 1000, scope, limit: 100, most_takeovers }
 }
 
 fn everything() -> Filter {

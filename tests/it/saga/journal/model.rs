@@ -24,14 +24,16 @@ fn state() -> impl Strategy<Value = State> {
 }
 
 fn some_row() -> impl Strategy<Value = SagaRow> {
-    let who = (0..12_u8, owner(), any::<bool>(), 0..3_u64, 0..3_u32, option::of(time()));
+    let who = ((0..12_u8, 0..4_u32), owner(), any::<bool>(), 0..3_u64, 0..3_u32, option::of(time()));
     let what = (key(), key(), state(), option::of(time()), option::of(time()));
-    (who, what).prop_map(|((number, owner, owned, epoch, version, lease), (scope, exclusive, state, wake, expires))| {
+    (who, what).prop_map(|(who, (scope, exclusive, state, wake, expires))| {
+        let ((number, takeovers), owner, owned, epoch, version, lease) = who;
         SagaRow {
             owner: owned.then_some(owner),
             epoch,
             version,
             lease_until: lease,
+            takeovers,
             scope_key: scope,
             exclusive,
             state,
@@ -75,8 +77,11 @@ fn some_write() -> impl Strategy<Value = Write> {
         4 => (some_row(), records()).prop_map(|(row, records)| Write::Open(Box::new(row), records)),
         6 => (0..12_u8, owner(), 0..4_u64, records(), change())
             .prop_map(|(number, owner, epoch, records, change)| append(fence(number, &owner, epoch), records, change)),
-        2 => (owner(), time(), time(), scope, 0..5_u32)
-            .prop_map(|(owner, now, until, scope, limit)| Write::Claim { owner, now, lease_until: until, scope, limit }),
+        2 => (owner(), (time(), time()), scope, 0..5_u32, 0..4_u32).prop_map(
+            |(owner, (now, lease_until), scope, limit, most_takeovers)| {
+                Write::Claim { owner, now, lease_until, scope, limit, most_takeovers }
+            }
+        ),
         1 => (owner(), time()).prop_map(|(owner, lease_until)| Write::Renew { owner, lease_until }),
         1 => owner().prop_map(|owner| Write::Release { owner }),
         1 => (time(), 0..4_u32).prop_map(|(now, limit)| Write::Prune { now, limit }),

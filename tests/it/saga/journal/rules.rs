@@ -204,10 +204,39 @@ fn a_claim_takes_the_oldest_first_and_no_more_than_it_may() {
         for number in [3, 1, 2] {
             one(journal, open(&SagaRow { owner: None, lease_until: None, ..row(number, "x") }));
         }
-        let some = |limit| Write::Claim { owner: "a".into(), now: 0, lease_until: 1, scope: ClaimScope::All, limit };
+        let some = |most| match claim("a", 0, ClaimScope::All) {
+            Write::Claim { owner, now, lease_until, scope, most_takeovers, .. } => {
+                Write::Claim { owner, now, lease_until, scope, limit: most, most_takeovers }
+            }
+            other => other,
+        };
         assert_eq!(claimed(one(journal, some(0))), []);
         assert_eq!(claimed(one(journal, some(2))), [id(1), id(2)]);
         assert_eq!(claimed(one(journal, some(2))), [id(3)]);
+    });
+}
+
+#[test]
+fn takeovers_are_counted_up_to_a_limit_where_there_was_an_owner_and_come_down_to_it_where_there_was_none() {
+    each(|journal| {
+        let counted = [(1, 0, 1), (2, 3, 4), (3, 4, 4), (4, 5, 5)];
+        let let_go_of = [(5, 0, 0), (6, 3, 3), (7, 4, 4), (8, 5, 4)];
+        for (number, takeovers, _) in counted {
+            one(journal, open(&SagaRow { takeovers, ..row(number, "x") }));
+        }
+        for (number, takeovers, _) in let_go_of {
+            one(journal, open(&SagaRow { takeovers, owner: None, lease_until: None, ..row(number, "x") }));
+        }
+        one(journal, counting_to(4, "a", 2000, ClaimScope::Expired));
+        for (number, before, after) in counted.into_iter().chain(let_go_of) {
+            let row = journal.saga(id(number)).unwrap().unwrap();
+            assert_eq!((row.owner.as_deref(), row.takeovers), (Some("a"), after), "{number}: from {before}");
+        }
+        // One's own is counted like everybody's, and so is what only its claimant is left to take.
+        one(journal, counting_to(u32::MAX, "a", 2000, ClaimScope::One(id(4))));
+        assert_eq!(journal.saga(id(4)).unwrap().unwrap().takeovers, 6);
+        one(journal, counting_to(4, "b", 0, ClaimScope::All));
+        assert_eq!([1, 4, 8].map(|number| journal.saga(id(number)).unwrap().unwrap().takeovers), [2, 6, 4]);
     });
 }
 

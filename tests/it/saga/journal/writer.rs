@@ -1,87 +1,15 @@
 //! The one that writes: on a thread of its own, in batches, and never again after a failure.
 
-use std::{
-    sync::mpsc::{self, Receiver, Sender},
-    time::Duration,
-};
-
-use buttress::saga::journal::{JournalError, Needs, Writer};
+use buttress::saga::journal::{JournalError, Writer};
 use futures_util::future::join_all;
 
 use super::*;
+use crate::saga::controlled::{Controlled, Order};
 
-/// A journal that waits to be told what becomes of each batch, and tells how large they were.
-struct Told {
-    inner: MemoryJournal,
-    orders: Receiver<Order>,
-    batches: Sender<usize>,
-}
-
-enum Order {
-    Write,
-    Fail,
-    Panic,
-    AnswerTooFew,
-}
-
-/// The other end. Dropped, every batch is written.
-struct Teller {
-    orders: Sender<Order>,
-    batches: Receiver<usize>,
-    inner: MemoryJournal,
-}
-
-impl Journal for Told {
-    fn write(&mut self, batch: &[Write]) -> Result<Vec<Written>, JournalError> {
-        let _ = self.batches.send(batch.len());
-        match self.orders.recv().unwrap_or(Order::Write) {
-            Order::Write => self.inner.write(batch),
-            Order::Fail => Err(JournalError::new("no space left")),
-            Order::Panic => panic!("out of its depth"),
-            Order::AnswerTooFew => Ok(vec![]),
-        }
-    }
-
-    fn reader(&self) -> Result<Box<dyn Lookup + Send>, JournalError> {
-        self.inner.reader()
-    }
-}
-
-impl Lookup for Told {
-    fn saga(&mut self, id: SagaId) -> Result<Option<SagaRow>, JournalError> {
-        self.inner.saga(id)
-    }
-
-    fn by_key(&mut self, scope_key: &str) -> Result<Option<SagaRow>, JournalError> {
-        self.inner.by_key(scope_key)
-    }
-
-    fn records(&mut self, id: SagaId) -> Result<Vec<Record>, JournalError> {
-        self.inner.records(id)
-    }
-
-    fn list(&mut self, filter: &Filter) -> Result<Vec<SagaRow>, JournalError> {
-        self.inner.list(filter)
-    }
-
-    fn needs(&mut self) -> Result<Needs, JournalError> {
-        self.inner.needs()
-    }
-}
-
-fn told() -> (Writer, Teller) {
-    let inner = MemoryJournal::new();
-    let ((orders, ordered), (seen, batches)) = (mpsc::channel(), mpsc::channel());
-    let writer = Writer::threaded(Told { inner: inner.clone(), orders: ordered, batches: seen }).unwrap();
-    (writer, Teller { orders, batches, inner })
-}
-
-impl Teller {
-    fn next(&self, order: Order) -> usize {
-        let batch = self.batches.recv_timeout(Duration::from_secs(10)).expect("a batch");
-        self.orders.send(order).unwrap();
-        batch
-    }
+/// A writer whose every batch waits for an order.
+fn held() -> (Writer, Controlled) {
+    let control = Controlled::held();
+    (Writer::threaded(control.clone()).unwrap(), control)
 }
 
 fn many(number: u32, seqs: std::ops::Range<u32>) -> Vec<Write> {
@@ -90,16 +18,14 @@ fn many(number: u32, seqs: std::ops::Range<u32>) -> Vec<Write> {
 
 #[tokio::test]
 async fn what_waits_is_written_in_one_batch_up_to_its_bound() {
-    let (writer, teller) = told();
+    let (writer, control) = held();
     let first = writer.submit(open(&row(1, "a")), None);
-    while teller.batches.try_recv().is_err() {
-        tokio::task::yield_now().await;
-    }
+    control.came().await;
     let acks: Vec<_> = many(1, 1..2001).into_iter().map(|write| writer.submit(write, None)).collect();
-    teller.orders.send(Order::Write).unwrap();
+    control.order(Order::Write);
     assert_eq!(first.await, Ok(Written::Ok));
-    assert_eq!(teller.next(Order::Write), 1024);
-    assert_eq!(teller.next(Order::Write), 976);
+    assert_eq!(control.next(Order::Write), 1024);
+    assert_eq!(control.next(Order::Write), 976);
     assert!(join_all(acks).await.into_iter().all(|written| written == Ok(Written::Ok)));
     let records = writer.ask(|journal| journal.records(id(1))).await.unwrap();
     assert!(records.iter().map(|record| record.seq).eq(0..2001), "in the order in which they were submitted");
@@ -107,19 +33,17 @@ async fn what_waits_is_written_in_one_batch_up_to_its_bound() {
 
 #[tokio::test]
 async fn a_batch_is_bounded_in_bytes_too_and_one_write_may_be_larger() {
-    let (writer, teller) = told();
+    let (writer, control) = held();
     let large = |kib: usize| {
         let input = Bytes::from(vec![b' '; kib * 1024]);
         let record = Record { seq: 0, at: 0, entry: Entry::Begun { input } };
         append(fence(1, "a", 1), vec![record], Change::default())
     };
     let first = writer.submit(open(&row(1, "a")), None);
-    while teller.batches.try_recv().is_err() {
-        tokio::task::yield_now().await;
-    }
+    control.came().await;
     let acks: Vec<_> = [400, 400, 400, 2000, 10].map(large).map(|write| writer.submit(write, None)).into();
-    teller.orders.send(Order::Write).unwrap();
-    assert_eq!([(); 4].map(|()| teller.next(Order::Write)), [2, 1, 1, 1]);
+    control.order(Order::Write);
+    assert_eq!([(); 4].map(|()| control.next(Order::Write)), [2, 1, 1, 1]);
     assert_eq!(first.await, Ok(Written::Ok));
     assert!(join_all(acks).await.into_iter().all(|written| written.is_ok()));
 }
@@ -131,24 +55,22 @@ async fn after_a_failure_everybody_is_told_and_nothing_is_written_again() {
         (Order::Panic, "saga journal: it panicked: out of its depth"),
         (Order::AnswerTooFew, "saga journal: 0 answers were given for 1 writes"),
     ] {
-        let (writer, teller) = told();
+        let (writer, control) = held();
         let written = writer.submit(open(&row(1, "a")), None);
-        teller.next(Order::Write);
+        control.next(Order::Write);
         written.await.unwrap();
 
         let failed = writer.submit(open(&row(2, "a")), None);
-        while teller.batches.try_recv().is_err() {
-            tokio::task::yield_now().await;
-        }
+        control.came().await;
         let waiting: Vec<_> = many(1, 1..4).into_iter().map(|write| writer.submit(write, None)).collect();
-        teller.orders.send(order).unwrap();
+        control.order(order);
         assert_eq!(failed.await.unwrap_err().to_string(), why);
         let after = "saga journal: nothing more is written, because an earlier write failed: ";
         for problem in join_all(waiting).await {
             assert_eq!(problem.unwrap_err().to_string(), why.replace("saga journal: ", after));
         }
         assert!(writer.write(open(&row(3, "a"))).await.is_err());
-        assert!(teller.batches.try_recv().is_err(), "the store was written again");
+        assert!(control.try_came().is_none(), "the store was written again");
         assert_eq!(writer.ask(|journal| journal.list(&everything())).await.unwrap(), [row(1, "a")], "reading goes on");
         writer.close().await;
     }
@@ -156,31 +78,28 @@ async fn after_a_failure_everybody_is_told_and_nothing_is_written_again() {
 
 #[tokio::test]
 async fn inline_too_nothing_is_written_after_a_failure() {
-    let ((orders, ordered), (seen, batches)) = (mpsc::channel(), mpsc::channel());
-    let writer = Writer::inline(Told { inner: MemoryJournal::new(), orders: ordered, batches: seen });
-    orders.send(Order::Panic).unwrap();
+    let control = Controlled::default();
+    let writer = Writer::inline(control.clone());
+    control.order(Order::Panic);
     assert!(writer.write(open(&row(1, "a"))).await.is_err());
-    orders.send(Order::Write).unwrap();
     assert!(writer.write(open(&row(1, "a"))).await.is_err());
-    assert_eq!(batches.try_iter().count(), 1);
+    assert_eq!(control.batches(), 1);
 }
 
 #[tokio::test]
 async fn a_question_does_not_wait_for_a_write() {
-    let (writer, teller) = told();
+    let (writer, control) = held();
     let written = writer.submit(open(&row(1, "a")), None);
-    while teller.batches.try_recv().is_err() {
-        tokio::task::yield_now().await;
-    }
+    control.came().await;
     assert_eq!(writer.ask(|journal| journal.saga(id(1))).await, Ok(None));
-    teller.orders.send(Order::Write).unwrap();
+    control.order(Order::Write);
     written.await.unwrap();
     assert_eq!(writer.ask(|journal| journal.saga(id(1))).await, Ok(Some(row(1, "a"))));
 }
 
 #[tokio::test]
 async fn a_question_that_fails_or_panics_is_answered_and_others_go_on() {
-    let (writer, _teller) = told();
+    let (writer, _control) = held();
     let problem = writer.ask(|_| Err::<(), _>(JournalError::new("unreadable"))).await.unwrap_err();
     assert_eq!(problem.to_string(), "saga journal: unreadable");
     let problem = writer.ask(|_| -> Result<(), _> { panic!("a bad question") }).await.unwrap_err();
@@ -190,7 +109,7 @@ async fn a_question_that_fails_or_panics_is_answered_and_others_go_on() {
 
 #[tokio::test]
 async fn there_is_room_for_so_many_and_it_is_given_back_when_they_are_written() {
-    let (writer, teller) = told();
+    let (writer, control) = held();
     let mut acks = vec![writer.submit(open(&row(1, "a")), writer.try_room())];
     let mut seq = 1;
     while let Some(room) = writer.try_room() {
@@ -200,7 +119,7 @@ async fn there_is_room_for_so_many_and_it_is_given_back_when_they_are_written() 
     assert_eq!(acks.len(), 4096);
     let mut waiting = tokio_test::task::spawn(writer.room());
     tokio_test::assert_pending!(waiting.poll());
-    drop(teller);
+    control.henceforth(Order::Write);
     join_all(acks).await;
     drop(waiting.await);
     assert!(format!("{writer:?}").contains("room: 4096"), "{writer:?}");
@@ -208,24 +127,27 @@ async fn there_is_room_for_so_many_and_it_is_given_back_when_they_are_written() 
 
 #[tokio::test]
 async fn a_write_that_nobody_waits_for_any_more_is_written() {
-    let (writer, teller) = told();
+    let (writer, control) = held();
     drop(writer.submit(open(&row(1, "a")), None));
-    teller.next(Order::Write);
+    control.next(Order::Write);
     writer.close().await;
-    assert_eq!(teller.inner.clone().saga(id(1)).unwrap(), Some(row(1, "a")));
+    assert_eq!(control.journal.clone().saga(id(1)).unwrap(), Some(row(1, "a")));
 }
 
 #[tokio::test]
 async fn when_the_last_clone_is_dropped_what_was_submitted_is_written_and_the_journal_let_go() {
-    let (writer, teller) = told();
+    let (writer, control) = held();
     let acks: Vec<_> = (1..=9).map(|number| writer.clone().submit(open(&row(number, "a")), None)).collect();
     drop(writer);
-    let Teller { orders, batches, mut inner } = teller;
-    drop(orders);
+    control.henceforth(Order::Write);
     assert!(join_all(acks).await.into_iter().all(|written| written == Ok(Written::Ok)));
-    assert_eq!(inner.list(&everything()).unwrap().len(), 9);
-    while batches.recv_timeout(Duration::from_secs(10)).is_ok() {}
-    assert_eq!(batches.try_recv(), Err(mpsc::TryRecvError::Disconnected), "the journal was never dropped");
+    assert_eq!(control.journal.clone().list(&everything()).unwrap().len(), 9);
+    let let_go = async {
+        while !control.is_let_go() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), let_go).await.expect("the journal is let go");
 }
 
 #[tokio::test]
