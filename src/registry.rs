@@ -101,6 +101,8 @@ policies! {
     /// A circuit breaker a key.
     #[cfg(feature = "circuit-breaker")]
     KeyedCircuitBreaker(crate::circuit_breaker::AnyKeyedCircuitBreaker), keyed_circuit_breaker;
+    /// A bulkhead.
+    #[cfg(feature = "bulkhead")] Bulkhead(crate::bulkhead::Bulkhead), bulkhead;
     /// A retry.
     #[cfg(feature = "retry")] Retry(crate::retry::Retry), retry;
     /// A timeout.
