@@ -105,6 +105,8 @@ policies! {
     #[cfg(feature = "fault")] Faults(crate::fault::Faults), faults;
     /// A rate limit.
     #[cfg(feature = "rate-limit")] RateLimit(crate::rate_limit::RateLimit), rate_limit;
+    /// A bulkhead.
+    #[cfg(feature = "bulkhead")] Bulkhead(crate::bulkhead::Bulkhead), bulkhead;
     /// A retry.
     #[cfg(feature = "retry")] Retry(crate::retry::Retry), retry;
     /// A timeout.
