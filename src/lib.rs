@@ -89,6 +89,8 @@ mod window;
 pub mod backoff;
 #[cfg(feature = "retry")]
 pub mod budget;
+#[cfg(feature = "retry")]
+pub mod repeat;
 
 #[cfg(feature = "bulkhead")]
 pub mod bulkhead;

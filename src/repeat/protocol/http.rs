@@ -13,11 +13,11 @@ use crate::{
     deadline::Deadline,
     protocol::{Http, cause, retry_after, sent::MaybeSent},
     rejection::Rejection,
-    retry::{
+    repeat::{
         attempt::{Attempt, HTTP_PREVIOUS_ATTEMPTS},
-        course::{Ask, Failure},
         replay::{Limit, Lost, ReplayBody},
         rules::RetryHead,
+        verdict::{Ask, Failure},
     },
 };
 

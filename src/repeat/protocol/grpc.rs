@@ -21,12 +21,12 @@ use crate::{
         retry_after::{self, Pushback},
     },
     rejection::Rejection,
-    retry::{
+    repeat::{
         attempt::GRPC_PREVIOUS_ATTEMPTS,
-        course::{Ask, Failure},
         peek::{Peeked, PeekedBody},
         replay::{Limit, Lost, ReplayBody},
         rules::RetryStatus,
+        verdict::{Ask, Failure},
     },
 };
 

@@ -11,7 +11,6 @@ use std::{fmt, sync::Arc};
 use http_body::Body;
 
 pub use self::tee::{Kept, Superseded, Tee, tee};
-use super::handle::Core;
 
 /// A request body that can be sent again.
 ///
@@ -22,7 +21,7 @@ use super::handle::Core;
 /// For a type of your own that clones cheaply:
 ///
 /// ```
-/// use buttress::retry::replay::{Limit, Lost, ReplayBody};
+/// use buttress::repeat::replay::{Limit, Lost, ReplayBody};
 /// # use std::{convert::Infallible, pin::Pin, task::{Context, Poll}};
 /// # use http_body::{Body, Frame};
 /// # #[derive(Clone)]
@@ -68,7 +67,13 @@ pub trait ReplayBody: Body + Sized {
 #[derive(Clone)]
 pub struct Limit {
     bytes: usize,
-    core: Option<Arc<Core>>,
+    told: Option<Arc<dyn Oversized>>,
+}
+
+/// A policy that counts the bodies it couldn't keep.
+pub(crate) trait Oversized: Send + Sync {
+    /// A body is larger than the `limit`, in bytes.
+    fn too_large(&self, limit: usize);
 }
 
 /// Why a body can't be sent again.
@@ -84,11 +89,11 @@ pub enum Lost {
 impl Limit {
     /// At most so many bytes of data and trailers.
     pub const fn new(bytes: usize) -> Self {
-        Self { bytes, core: None }
+        Self { bytes, told: None }
     }
 
-    pub(super) fn counted(bytes: usize, core: Arc<Core>) -> Self {
-        Self { bytes, core: Some(core) }
+    pub(crate) fn counted(bytes: usize, told: Arc<dyn Oversized>) -> Self {
+        Self { bytes, told: Some(told) }
     }
 
     /// At most so many bytes of data and trailers.
@@ -98,8 +103,8 @@ impl Limit {
 
     /// A body is larger than this; the policy counts it.
     pub fn exceeded(&self) {
-        if let Some(core) = &self.core {
-            core.too_large(self.bytes);
+        if let Some(told) = &self.told {
+            told.too_large(self.bytes);
         }
     }
 }

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use proptest::prelude::*;
 
 use super::*;
-use crate::retry::ReplayBody;
+use crate::repeat::ReplayBody;
 
 type Boxed = UnsyncBoxBody<Bytes, io::Error>;
 

@@ -107,35 +107,35 @@ impl RetryStatus for Stock {
 /// Every request may be carried out twice; otherwise as `R`.
 #[derive(Debug, Clone, Copy)]
 pub struct Idempotent<R> {
-    pub(super) rules: R,
+    pub(crate) rules: R,
 }
 
 /// A request may be carried out twice where `F` says so; otherwise as `R`.
 #[derive(Clone, Copy)]
 pub struct SafeWhen<F, R> {
-    pub(super) safe: F,
-    pub(super) rules: R,
+    pub(crate) safe: F,
+    pub(crate) rules: R,
 }
 
 /// Another attempt would help where `F` says so; otherwise as `R`.
 #[derive(Clone, Copy)]
 pub struct RetryIf<F, R> {
-    pub(super) helps: F,
-    pub(super) rules: R,
+    pub(crate) helps: F,
+    pub(crate) rules: R,
 }
 
 /// Another attempt would help after these gRPC codes; otherwise as `R`.
 #[derive(Debug, Clone, Copy)]
 pub struct OnCodes<R> {
-    pub(super) codes: u32,
-    pub(super) rules: R,
+    pub(crate) codes: u32,
+    pub(crate) rules: R,
 }
 
 /// These gRPC methods may be called twice; otherwise as `R`.
 #[derive(Debug, Clone)]
 pub struct OnMethods<R> {
-    pub(super) methods: Arc<[String]>,
-    pub(super) rules: R,
+    pub(crate) methods: Arc<[String]>,
+    pub(crate) rules: R,
 }
 
 // ===== impl Idempotent =====
