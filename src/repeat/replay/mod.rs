@@ -4,6 +4,7 @@
 //! the body's type that says how it is kept: [`ReplayBody`].
 
 mod bodies;
+mod crowd;
 mod tee;
 
 use std::{fmt, sync::Arc};
@@ -55,7 +56,8 @@ pub trait ReplayBody: Body + Sized {
     /// The body to be sent now, and what it takes to send it again; `None` if it is clear that it can't be.
     fn keep(self, limit: &Limit) -> (Self, Option<Self::Kept>);
 
-    /// The body to be sent again, from its beginning. The one before is not sent on.
+    /// The body to be sent again, from its beginning. The one before is not sent on, unless the limit was
+    /// [for several at once](Limit::is_for_several).
     ///
     /// # Errors
     ///
@@ -63,10 +65,11 @@ pub trait ReplayBody: Body + Sized {
     fn replay(kept: &mut Self::Kept) -> Result<Self, Lost>;
 }
 
-/// How much of a body may be kept.
+/// How much of a body may be kept, and whether for one request after another or for several at once.
 #[derive(Clone)]
 pub struct Limit {
     bytes: usize,
+    several: bool,
     told: Option<Arc<dyn Oversized>>,
 }
 
@@ -89,11 +92,23 @@ pub enum Lost {
 impl Limit {
     /// At most so many bytes of data and trailers.
     pub const fn new(bytes: usize) -> Self {
-        Self { bytes, told: None }
+        Self { bytes, several: false, told: None }
     }
 
     pub(crate) fn counted(bytes: usize, told: Arc<dyn Oversized>) -> Self {
-        Self { bytes, told: Some(told) }
+        Self { bytes, several: false, told: Some(told) }
+    }
+
+    /// The body is sent several times at once, and none of them supersedes another.
+    #[must_use]
+    pub const fn for_several(mut self) -> Self {
+        self.several = true;
+        self
+    }
+
+    /// Whether the body is sent several times at once, so that none of them may supersede another.
+    pub const fn is_for_several(&self) -> bool {
+        self.several
     }
 
     /// At most so many bytes of data and trailers.
