@@ -43,6 +43,12 @@ pub trait RetryStatus {
 
     /// Would another attempt help?
     fn would_help(&self, code: Code, trailers: &HeaderMap) -> bool;
+
+    /// Nobody has said what is safe.
+    #[doc(hidden)]
+    fn is_unsaid(&self) -> bool {
+        false
+    }
 }
 
 /// The header by which the sender of a request says that its receiver carries it out once, however often it comes.
@@ -250,6 +256,10 @@ impl<F: Fn(Code, &HeaderMap) -> bool, R: RetryStatus> RetryStatus for RetryIf<F,
     fn would_help(&self, code: Code, trailers: &HeaderMap) -> bool {
         (self.helps)(code, trailers)
     }
+
+    fn is_unsaid(&self) -> bool {
+        self.rules.is_unsaid()
+    }
 }
 
 impl<F, R: std::fmt::Debug> std::fmt::Debug for RetryIf<F, R> {
@@ -267,6 +277,10 @@ impl<R: RetryStatus> RetryStatus for OnCodes<R> {
 
     fn would_help(&self, code: Code, _trailers: &HeaderMap) -> bool {
         self.codes & (1 << code as u32) != 0
+    }
+
+    fn is_unsaid(&self) -> bool {
+        self.rules.is_unsaid()
     }
 }
 

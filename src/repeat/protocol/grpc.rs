@@ -118,7 +118,7 @@ where
     }
 
     fn is_safe(&self, rules: &R, kept: &KeptRequest<B>) -> Result<bool, Unsaid> {
-        Ok(rules.is_safe(&kept.head))
+        if rules.is_unsaid() { Err(Unsaid) } else { Ok(rules.is_safe(&kept.head)) }
     }
 }
 
