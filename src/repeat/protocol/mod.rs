@@ -6,6 +6,7 @@ mod plain;
 
 use std::task::{Context, Poll};
 
+pub(crate) use self::http::KeptRequest;
 use super::replay::{Limit, Lost};
 pub use super::verdict::{Unsaid, Verdict};
 use crate::{
