@@ -103,6 +103,10 @@ policies! {
     KeyedCircuitBreaker(crate::circuit_breaker::AnyKeyedCircuitBreaker), keyed_circuit_breaker;
     /// A bulkhead.
     #[cfg(feature = "bulkhead")] Bulkhead(crate::bulkhead::Bulkhead), bulkhead;
+    /// A fallback.
+    #[cfg(feature = "fallback")] Fallback(crate::fallback::Fallback), fallback;
+    /// A hedge.
+    #[cfg(feature = "hedge")] Hedge(crate::hedge::Hedge), hedge;
     /// A retry.
     #[cfg(feature = "retry")] Retry(crate::retry::Retry), retry;
     /// A timeout.

@@ -6,6 +6,8 @@ mod bulkhead;
 mod circuit_breaker;
 mod contract;
 mod examples;
+mod fallback;
+mod hedge;
 mod protocol;
 mod registry;
 mod retry;

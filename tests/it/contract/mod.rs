@@ -8,7 +8,8 @@ macro_rules! every_layer {
         use std::time::Duration;
 
         use buttress::{
-            BulkheadLayer, CircuitBreakerLayer, RetryLayer, SagaLayer, StepLayer, TimeoutLayer,
+            BulkheadLayer, CircuitBreakerLayer, FallbackLayer, HedgeLayer, RetryLayer, SagaLayer, StepLayer,
+            TimeoutLayer,
             bulkhead::WhenFull,
             circuit_breaker::WhenOpen,
             saga::{Coordinator, OnDisconnect},
@@ -26,6 +27,9 @@ macro_rules! every_layer {
         $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;
         $law("timeout", TimeoutLayer::$protocol("law")).await;
         $law("retry", RetryLayer::$protocol("law")).await;
+        $law("hedge", HedgeLayer::$protocol("law")).await;
+        $law("hedge of everything", HedgeLayer::$protocol("law").idempotent().after(Duration::from_secs(9))).await;
+        $law("fallback", FallbackLayer::$protocol("law")).await;
         $law("step", StepLayer::$protocol()).await;
         let coordinator = Coordinator::in_memory().start().await.unwrap();
         $law("saga", SagaLayer::$protocol(&coordinator, "law")).await;
