@@ -67,9 +67,8 @@
 //!
 //! # Differences from `tower::hedge`
 //!
-//! There, the policy clones the request, so it fits neither an axum router nor a tonic channel; a first answer wins that
-//! is an error; latencies are kept behind a lock; the hedge waits for a second service to be ready before the first is
-//! called; and nothing bounds how many there are but a policy of yours.
+//! There, the policy clones the request, so it fits neither an axum router nor a tonic channel; the first answer wins, also
+//! when it is an error; latencies are kept behind a lock; and nothing bounds how many hedges there are but a policy of yours.
 //!
 //! # Examples
 //!
