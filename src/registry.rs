@@ -107,6 +107,10 @@ policies! {
     #[cfg(feature = "rate-limit")] RateLimit(crate::rate_limit::RateLimit), rate_limit;
     /// A bulkhead.
     #[cfg(feature = "bulkhead")] Bulkhead(crate::bulkhead::Bulkhead), bulkhead;
+    /// A fallback.
+    #[cfg(feature = "fallback")] Fallback(crate::fallback::Fallback), fallback;
+    /// A hedge.
+    #[cfg(feature = "hedge")] Hedge(crate::hedge::Hedge), hedge;
     /// A retry.
     #[cfg(feature = "retry")] Retry(crate::retry::Retry), retry;
     /// A timeout.

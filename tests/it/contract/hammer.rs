@@ -9,7 +9,8 @@ use std::{
 };
 
 use buttress::{
-    BoxError, BulkheadLayer, CircuitBreakerLayer, FaultLayer, RateLimitLayer,
+    BoxError, BulkheadLayer, CircuitBreakerLayer, FallbackLayer, FaultLayer, HedgeLayer, RateLimitLayer,
+    budget::{Budget, BudgetConfig},
     bulkhead::WhenFull,
     circuit_breaker::{State, WhenOpen},
 };
@@ -163,6 +164,26 @@ async fn nobody_is_stuck_at_a_rate_limit_that_is_used_up_and_it_is_never_exceede
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_attempt_is_lost_when_everything_is_hedged_and_everything_fails() {
+    for failing in [false, true] {
+        let anvil = Anvil::default();
+        anvil.failing.store(failing, SeqCst);
+        // Its tokens are only ever given back unspent, or spent: none may vanish.
+        let budget = BudgetConfig::Costs { capacity: 1_000_000, transient: 1, throttled: 1, success: 0 };
+        let layer = HedgeLayer::new("hammered")
+            .idempotent()
+            .after(Duration::from_nanos(1))
+            .max_hedges(4)
+            .budget(Budget::new(budget).unwrap());
+        hammer(anvil!(layer.clone(), anvil)).await;
+        assert_eq!(anvil.inside.load(SeqCst), 0, "an attempt outlives its call");
+        let snapshot = layer.handle().snapshot();
+        assert!(!failing || snapshot.hedges > 1000, "{snapshot:?}");
+        assert_eq!(snapshot.budget_available + snapshot.hedges, 1_000_000, "{snapshot:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_stuck_at_faults_that_end_and_every_call_is_counted_once() {
     let layer = FaultLayer::new("hammered").fail(0.2).fail_after(0.2).delay(0.2, Duration::from_micros(100));
     println!("seed {}", layer.handle().seed());
@@ -170,4 +191,20 @@ async fn nobody_is_stuck_at_faults_that_end_and_every_call_is_counted_once() {
     let snapshot = layer.handle().snapshot();
     assert_eq!(snapshot.calls, calls);
     assert!(snapshot.failed > 0 && snapshot.failed_after > 0 && snapshot.delayed > 0, "{snapshot:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_are_never_more_fallbacks_than_there_may_be_and_none_is_lost() {
+    let anvil = Anvil::default();
+    anvil.failing.store(true, SeqCst);
+    let instead = Anvil::default();
+    let layer = FallbackLayer::new("hammered").max_concurrent(2).with({
+        let instead = instead.clone();
+        move |number: u64, _| instead.clone().call(number)
+    });
+    hammer(anvil!(layer.clone(), anvil)).await;
+    let snapshot = layer.handle().snapshot();
+    assert_eq!((snapshot.in_flight, instead.inside.load(SeqCst)), (0, 0), "{snapshot:?}");
+    assert_eq!(instead.most.load(SeqCst), 2, "{snapshot:?}");
+    assert!(snapshot.fell_back > 100 && snapshot.full > 0, "{snapshot:?}");
 }

@@ -8,8 +8,8 @@ macro_rules! every_layer {
         use std::time::Duration;
 
         use buttress::{
-            BulkheadLayer, CircuitBreakerLayer, FaultLayer, RateLimitLayer, RetryLayer, SagaLayer, StepLayer,
-            TimeoutLayer,
+            BulkheadLayer, CircuitBreakerLayer, FallbackLayer, FaultLayer, HedgeLayer, RateLimitLayer, RetryLayer,
+            SagaLayer, StepLayer, TimeoutLayer,
             bulkhead::WhenFull,
             circuit_breaker::WhenOpen,
             saga::{Coordinator, OnDisconnect},
@@ -36,6 +36,9 @@ macro_rules! every_layer {
         $law("rate limit a key", keyed).await;
         $law("fault", FaultLayer::$protocol("law")).await;
         $law("fault that is late", FaultLayer::$protocol("law").delay(1.0, Duration::from_millis(1))).await;
+        $law("hedge", HedgeLayer::$protocol("law")).await;
+        $law("hedge of everything", HedgeLayer::$protocol("law").idempotent().after(Duration::from_secs(9))).await;
+        $law("fallback", FallbackLayer::$protocol("law")).await;
         $law("step", StepLayer::$protocol()).await;
         let coordinator = Coordinator::in_memory().start().await.unwrap();
         $law("saga", SagaLayer::$protocol(&coordinator, "law")).await;

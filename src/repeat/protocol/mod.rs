@@ -1,4 +1,4 @@
-//! What a retry needs to know of a protocol: how a request is kept, and what an answer says.
+//! What has to be known of a protocol to repeat a request: how a request is kept, and what an answer says.
 
 mod grpc;
 mod http;
@@ -6,10 +6,9 @@ mod plain;
 
 use std::task::{Context, Poll};
 
-use super::{
-    course::Failure,
-    replay::{Limit, Lost},
-};
+pub(crate) use self::http::KeptRequest;
+use super::replay::{Limit, Lost};
+pub use super::verdict::{Unsaid, Verdict};
 use crate::{
     deadline::Deadline,
     protocol::{Grpc, Http, Plain},
@@ -17,7 +16,7 @@ use crate::{
 
 /// How a request is kept and sent again, and what an answer says, in each of the three protocols.
 ///
-/// Sealed: what users replace are the rules, `R`; see [`RetryLayer`](super::RetryLayer).
+/// Sealed: what users replace are the rules, `R`: see the layers.
 pub trait Repeat<Req, Res, E, R>: sealed::Sealed {
     /// What is kept of a request.
     type Kept;
@@ -75,25 +74,6 @@ pub trait Repeat<Req, Res, E, R>: sealed::Sealed {
     /// If nobody has said so.
     fn is_safe(&self, rules: &R, kept: &Self::Kept) -> Result<bool, Unsaid>;
 }
-
-/// What an answer says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[doc(hidden)]
-pub enum Verdict {
-    /// The attempt succeeded.
-    Success,
-    /// The attempt failed, and another would not help; or nothing is known.
-    Final,
-    /// It was refused: by another policy of ours, or by a server that says not to try again.
-    Refused { by_server: bool },
-    /// The attempt failed, and another may help.
-    Failed(Failure),
-}
-
-/// Nobody has said what is safe.
-#[derive(Debug)]
-#[doc(hidden)]
-pub struct Unsaid;
 
 mod sealed {
     pub trait Sealed {}

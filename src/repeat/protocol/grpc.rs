@@ -21,12 +21,12 @@ use crate::{
         retry_after::{self, Pushback},
     },
     rejection::Rejection,
-    retry::{
+    repeat::{
         attempt::GRPC_PREVIOUS_ATTEMPTS,
-        course::{Ask, Failure},
         peek::{Peeked, PeekedBody},
         replay::{Limit, Lost, ReplayBody},
         rules::RetryStatus,
+        verdict::{Ask, Failure},
     },
 };
 
@@ -118,7 +118,7 @@ where
     }
 
     fn is_safe(&self, rules: &R, kept: &KeptRequest<B>) -> Result<bool, Unsaid> {
-        Ok(rules.is_safe(&kept.head))
+        if rules.is_unsaid() { Err(Unsaid) } else { Ok(rules.is_safe(&kept.head)) }
     }
 }
 

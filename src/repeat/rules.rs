@@ -43,6 +43,12 @@ pub trait RetryStatus {
 
     /// Would another attempt help?
     fn would_help(&self, code: Code, trailers: &HeaderMap) -> bool;
+
+    /// Nobody has said what is safe.
+    #[doc(hidden)]
+    fn is_unsaid(&self) -> bool {
+        false
+    }
 }
 
 /// The header by which the sender of a request says that its receiver carries it out once, however often it comes.
@@ -107,35 +113,35 @@ impl RetryStatus for Stock {
 /// Every request may be carried out twice; otherwise as `R`.
 #[derive(Debug, Clone, Copy)]
 pub struct Idempotent<R> {
-    pub(super) rules: R,
+    pub(crate) rules: R,
 }
 
 /// A request may be carried out twice where `F` says so; otherwise as `R`.
 #[derive(Clone, Copy)]
 pub struct SafeWhen<F, R> {
-    pub(super) safe: F,
-    pub(super) rules: R,
+    pub(crate) safe: F,
+    pub(crate) rules: R,
 }
 
 /// Another attempt would help where `F` says so; otherwise as `R`.
 #[derive(Clone, Copy)]
 pub struct RetryIf<F, R> {
-    pub(super) helps: F,
-    pub(super) rules: R,
+    pub(crate) helps: F,
+    pub(crate) rules: R,
 }
 
 /// Another attempt would help after these gRPC codes; otherwise as `R`.
 #[derive(Debug, Clone, Copy)]
 pub struct OnCodes<R> {
-    pub(super) codes: u32,
-    pub(super) rules: R,
+    pub(crate) codes: u32,
+    pub(crate) rules: R,
 }
 
 /// These gRPC methods may be called twice; otherwise as `R`.
 #[derive(Debug, Clone)]
 pub struct OnMethods<R> {
-    pub(super) methods: Arc<[String]>,
-    pub(super) rules: R,
+    pub(crate) methods: Arc<[String]>,
+    pub(crate) rules: R,
 }
 
 // ===== impl Idempotent =====
@@ -250,6 +256,10 @@ impl<F: Fn(Code, &HeaderMap) -> bool, R: RetryStatus> RetryStatus for RetryIf<F,
     fn would_help(&self, code: Code, trailers: &HeaderMap) -> bool {
         (self.helps)(code, trailers)
     }
+
+    fn is_unsaid(&self) -> bool {
+        self.rules.is_unsaid()
+    }
 }
 
 impl<F, R: std::fmt::Debug> std::fmt::Debug for RetryIf<F, R> {
@@ -267,6 +277,10 @@ impl<R: RetryStatus> RetryStatus for OnCodes<R> {
 
     fn would_help(&self, code: Code, _trailers: &HeaderMap) -> bool {
         self.codes & (1 << code as u32) != 0
+    }
+
+    fn is_unsaid(&self) -> bool {
+        self.rules.is_unsaid()
     }
 }
 

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use proptest::prelude::*;
 
 use super::*;
-use crate::retry::ReplayBody;
+use crate::repeat::ReplayBody;
 
 type Boxed = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -225,6 +225,129 @@ fn what_was_kept_is_let_go_once_there_is_no_other_attempt() {
     assert!(shared.lock().frames.is_empty());
 }
 
+// ===== several at once =====
+
+fn keep_for_several(steps: impl IntoIterator<Item = Step>, limit: usize) -> (Boxed, Kept<Boxed>) {
+    let body = Boxed::new(Scripted(steps.into_iter().collect()));
+    let (body, kept) = body.keep(&Limit::new(limit).for_several());
+    (body, kept.unwrap())
+}
+
+fn next_data(body: &mut Boxed) -> Bytes {
+    match next(body) {
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn of_several_none_supersedes_another() {
+    let (mut first, mut kept) = keep_for_several([data("ab"), data("cd"), Step::Trailers], 100);
+    assert_eq!(next_data(&mut first), "ab");
+    let mut second = kept.replay().unwrap();
+    assert_eq!(next_data(&mut second), "ab");
+    // Now the second is ahead.
+    assert_eq!(next_data(&mut second), "cd");
+    assert_eq!(rest(&mut first), (b"cd".to_vec(), true));
+    assert_eq!(rest(&mut second), (Vec::new(), true));
+    assert_eq!(rest(&mut kept.replay().unwrap()), (b"abcd".to_vec(), true));
+}
+
+/// Wakes whoever asked last, and nobody else, as a body may.
+#[derive(Clone, Default)]
+struct Channel(Arc<Mutex<(VecDeque<Bytes>, Option<Waker>)>>);
+
+impl Channel {
+    fn send(&self, data: &'static str) {
+        let mut channel = self.0.lock().unwrap();
+        channel.0.push_back(Bytes::from(data));
+        let waker = channel.1.take();
+        drop(channel);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Body for Channel {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let mut channel = self.0.lock().unwrap();
+        match channel.0.pop_front() {
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            None => {
+                channel.1 = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[test]
+fn of_several_all_are_woken_also_when_the_one_that_asked_last_is_gone() {
+    let channel = Channel::default();
+    let (first, kept) = Boxed::new(channel.clone()).keep(&Limit::new(100).for_several());
+    let second = kept.unwrap().replay().unwrap();
+    let third_is_gone = |mut first: tokio_test::task::Spawn<Boxed>, second: tokio_test::task::Spawn<Boxed>| {
+        drop(second);
+        channel.send("ab");
+        assert!(first.is_woken());
+        first.enter(|cx, body| assert!(body.poll_frame(cx).is_ready()));
+    };
+    let (mut first, mut second) = (tokio_test::task::spawn(first), tokio_test::task::spawn(second));
+    first.enter(|cx, body| assert!(body.poll_frame(cx).is_pending()));
+    second.enter(|cx, body| assert!(body.poll_frame(cx).is_pending()));
+
+    // One takes the frame that was sent, the other learns that there is one to be had.
+    channel.send("cd");
+    assert!(first.is_woken() && second.is_woken());
+    first.enter(|cx, body| assert!(body.poll_frame(cx).is_ready()));
+    first.enter(|cx, body| assert!(body.poll_frame(cx).is_pending()));
+    second.enter(|cx, body| assert!(body.poll_frame(cx).is_ready()));
+    second.enter(|cx, body| assert!(body.poll_frame(cx).is_pending()));
+    third_is_gone(first, second);
+}
+
+#[test]
+fn of_several_only_the_first_goes_on_when_the_body_is_too_large() {
+    let frames = ["abc", "def", "ghi"].map(|data| Ok::<_, io::Error>(Frame::data(Bytes::from(data))));
+    let body = Boxed::new(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
+    let (mut first, kept) = body.keep(&Limit::new(5).for_several());
+    let mut kept = kept.unwrap();
+    assert_eq!(next_data(&mut first), "abc");
+    let mut second = kept.replay().unwrap();
+    assert_eq!(next_data(&mut first), "def");
+    assert!(matches!(next(&mut second), Poll::Ready(Some(Err(_)))), "what it lacks isn't there any more");
+    assert!(!second.is_end_stream());
+    assert_eq!(next_data(&mut first), "ghi");
+    assert!(matches!(next(&mut first), Poll::Ready(None)));
+    assert_eq!(kept.replay().unwrap_err(), Lost::TooLarge);
+}
+
+#[test]
+fn of_several_the_others_break_off_where_the_body_does() {
+    let (mut first, mut kept) = keep_for_several([data("ab"), Step::Break, data("cd")], 100);
+    let mut second = kept.replay().unwrap();
+    assert_eq!(next_data(&mut first), "ab");
+    assert!(matches!(next(&mut first), Poll::Ready(Some(Err(_)))));
+    assert!(matches!(next(&mut second), Poll::Ready(Some(Err(_)))));
+}
+
+#[test]
+fn what_was_kept_for_several_is_let_go_when_one_is_left() {
+    let (mut first, mut kept) = keep_for_several([data("ab"), data("cd"), data("ef")], 100);
+    let mut second = kept.replay().unwrap();
+    let shared = kept.shared.clone().unwrap();
+    assert_eq!(next_data(&mut first), "ab");
+    drop(kept);
+    assert_eq!(next_data(&mut first), "cd");
+    assert_eq!(shared.lock().frames.len(), 2, "the second still wants them");
+    drop(first);
+    assert_eq!(next_data(&mut second), "ab");
+    assert_eq!(rest(&mut second), (b"cdef".to_vec(), false));
+    assert!(shared.lock().frames.is_empty());
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => proptest::collection::vec(any::<u8>(), 0..20).prop_map(|data| Step::Data(data.into())),
@@ -259,5 +382,48 @@ proptest! {
             drop(kept);
         }
         prop_assert_eq!(rest(&mut body), (whole, with_trailers));
+    }
+
+    #[test]
+    fn each_of_several_sends_the_whole_body(
+        mut steps in proptest::collection::vec(any_step(), 1..20),
+        with_trailers in any::<bool>(),
+        // Polls one of the readers, adds one, or drops one.
+        moves in proptest::collection::vec((0_usize..10, any::<proptest::sample::Index>()), 0..60),
+        released in any::<bool>(),
+    ) {
+        steps.extend(with_trailers.then_some(Step::Trailers));
+        let whole = steps.iter().filter_map(|step| match step {
+            Step::Data(data) => Some(data.as_ref()),
+            _ => None,
+        });
+        let whole = whole.collect::<Vec<_>>().concat();
+        let (body, mut kept) = keep_for_several(steps, 1000);
+        let mut readers = vec![(body, Vec::new(), false)];
+        for (kind, index) in moves {
+            let at = index.index(readers.len());
+            match kind {
+                0 if readers.len() < 5 => readers.push((kept.replay().unwrap(), Vec::new(), false)),
+                1 if readers.len() > 1 => drop(readers.swap_remove(at)),
+                _ => {
+                    let (body, sent, trailers) = &mut readers[at];
+                    if let Poll::Ready(Some(frame)) = next(body) {
+                        match frame.unwrap().into_data() {
+                            Ok(data) => sent.extend_from_slice(&data),
+                            Err(_) => *trailers = true,
+                        }
+                    }
+                }
+            }
+        }
+        if released {
+            drop(kept);
+        }
+        for (mut body, mut sent, mut trailers) in readers {
+            let (more, had_trailers) = rest(&mut body);
+            sent.extend_from_slice(&more);
+            trailers |= had_trailers;
+            prop_assert_eq!((&sent, trailers), (&whole, with_trailers));
+        }
     }
 }

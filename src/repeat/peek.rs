@@ -4,12 +4,17 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Buf;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+
+/// How long a gRPC answer's first frame is waited for once its head is there. A stream whose first message comes later,
+/// such as a subscription's, is handed on by then, and not sent again from there on.
+pub const FIRST_FRAME_WITHIN: Duration = Duration::from_millis(10);
 
 pin_project! {
     /// A gRPC response's body, whose first frame was looked at to see whether the call had failed already.
@@ -30,7 +35,7 @@ enum First<D, E> {
 }
 
 /// What the first frame is.
-pub(super) enum Peeked<'a, E> {
+pub(crate) enum Peeked<'a, E> {
     Unknown,
     Data,
     Trailers(&'a HeaderMap),
@@ -39,12 +44,12 @@ pub(super) enum Peeked<'a, E> {
 }
 
 impl<B: Body> PeekedBody<B> {
-    pub(super) fn new(inner: B) -> Self {
+    pub(crate) fn new(inner: B) -> Self {
         Self { first: First::Unknown, inner }
     }
 
     /// Ready once the first frame is there.
-    pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()>
+    pub(crate) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()>
     where
         B: Unpin,
     {
@@ -55,7 +60,7 @@ impl<B: Body> PeekedBody<B> {
         Poll::Ready(())
     }
 
-    pub(super) fn peeked(&self) -> Peeked<'_, B::Error> {
+    pub(crate) fn peeked(&self) -> Peeked<'_, B::Error> {
         match &self.first {
             First::Unknown => Peeked::Unknown,
             First::End => Peeked::End,

@@ -3,7 +3,8 @@
 //! The body that is sent is a [`Tee`]: it takes frames from the original body and leaves a copy of each (which for
 //! `Bytes` is a reference) in a buffer that it shares with [`Kept`]. The next attempt's `Tee` sends what is in the
 //! buffer and then goes on with the original body, wherever that is by then. There is one reader at a time: a new one
-//! supersedes the one before, which a connection may still be holding on to.
+//! supersedes the one before, which a connection may still be holding on to. Or there are [several](Limit::for_several),
+//! each of which reads what it lacks from the buffer, and the one that is first from the original body.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +18,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{Limit, Lost};
+use super::{
+    Limit, Lost,
+    crowd::{Crowd, Waiting},
+};
 
 /// Keeps `body` as it streams out, for bodies that can be made of any other body, as boxed ones can.
 ///
@@ -44,8 +48,18 @@ where
         return (body, None);
     }
     let record = Record::Kept(Recording { limit: limit.clone(), bytes: 0 });
-    let state =
-        State { rest: body, whole, record, frames: VecDeque::new(), ended: false, reader: 0, waker: None, superseded };
+    let crowd = limit.is_for_several().then(Crowd::new);
+    let state = State {
+        rest: body,
+        whole,
+        record,
+        frames: VecDeque::new(),
+        ended: false,
+        reader: 0,
+        waker: None,
+        crowd,
+        superseded,
+    };
     let shared = Shared(Arc::new(Mutex::new(state)));
     (wrap(Tee { shared: shared.clone(), reader: 0, next: 0, sent: 0 }), Some(Kept { wrap, shared: Some(shared) }))
 }
@@ -83,12 +97,16 @@ struct State<B: Body> {
     frames: VecDeque<Kind>,
     /// The rest has given its last frame.
     ended: bool,
-    /// Whose turn it is.
+    /// The reader that came last. Without a crowd it is its turn.
     reader: u64,
     /// The reader's, so that it learns that it has been superseded.
     waker: Option<Waker>,
+    /// Those who read, if there may be several at once.
+    crowd: Option<Crowd>,
     superseded: fn() -> Option<B::Error>,
 }
+
+type Polled<B> = Poll<Option<Result<Frame<Bytes>, <B as Body>::Error>>>;
 
 enum Record {
     Kept(Recording),
@@ -114,7 +132,7 @@ impl<B> Kept<B>
 where
     B: Body<Data = Bytes> + Default + Unpin,
 {
-    /// The body from its beginning. The one before is superseded.
+    /// The body from its beginning. The one before is superseded, unless there may be several at once.
     ///
     /// # Errors
     ///
@@ -127,6 +145,9 @@ where
         }
         state.reader += 1;
         let reader = state.reader;
+        if let Some(crowd) = &mut state.crowd {
+            crowd.readers += 1;
+        }
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
@@ -141,8 +162,8 @@ impl<B: Body> Drop for Kept<B> {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
             let mut state = shared.lock();
-            if let Record::Kept(_) = state.record {
-                state.record = Record::Released;
+            if state.crowd.as_mut().is_none_or(Crowd::close) {
+                state.release();
             }
         }
     }
@@ -166,7 +187,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
         let mut state = this.shared.lock();
-        if state.reader != this.reader {
+        if !state.may_read(this.reader) {
             return match (state.superseded)() {
                 Some(error) => Poll::Ready(Some(Err(error))),
                 None => Poll::Pending,
@@ -176,23 +197,27 @@ where
             this.sent += kind.data_len();
             return Poll::Ready(Some(Ok(kind.into())));
         }
-        let frame = state.poll_rest(cx);
+        let (frame, others) = state.poll_next(this.reader, cx);
         // What was just read is kept behind everything that was read before.
         this.next = state.frames.len();
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        drop(state);
+        if let Some(others) = others {
+            others.wake_all();
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
         let state = self.shared.lock();
-        state.reader == self.reader && self.next >= state.frames.len() && state.at_end()
+        state.may_read(self.reader) && self.next >= state.frames.len() && state.at_end()
     }
 
     fn size_hint(&self) -> SizeHint {
         let state = self.shared.lock();
-        if state.reader != self.reader {
+        if !state.may_read(self.reader) {
             return SizeHint::default();
         }
         let mut hint = SizeHint::new();
@@ -201,6 +226,16 @@ where
             hint.set_upper(upper.saturating_sub(self.sent).max(hint.lower()));
         }
         hint
+    }
+}
+
+/// One less of those whom the frames are kept for.
+impl<B: Body> Drop for Tee<B> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if state.crowd.as_mut().is_some_and(|crowd| crowd.leave(self.reader)) {
+            state.release();
+        }
     }
 }
 
@@ -225,6 +260,24 @@ impl<B: Body> Clone for Shared<B> {
     }
 }
 
+impl<B: Body> State<B> {
+    fn may_read(&self, reader: u64) -> bool {
+        match (&self.crowd, &self.record) {
+            (None, _) => reader == self.reader,
+            // The others lack a part of what was kept.
+            (Some(crowd), Record::Lost(_)) => reader == crowd.leader,
+            (Some(_), Record::Kept(_) | Record::Released) => true,
+        }
+    }
+
+    /// Nothing more is kept.
+    fn release(&mut self) {
+        if let Record::Kept(_) = self.record {
+            self.record = Record::Released;
+        }
+    }
+}
+
 impl<B> State<B>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -242,12 +295,30 @@ where
         Some(kind)
     }
 
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    /// The next frame of the rest, and those who are to be woken for it too.
+    fn poll_next(&mut self, reader: u64, cx: &mut Context<'_>) -> (Polled<B>, Option<Arc<Waiting>>) {
+        let Some(crowd) = &mut self.crowd else { return (self.poll_rest(cx), None) };
+        let (waiting, last) = (crowd.waiting.clone(), crowd.leader);
+        waiting.wait(reader, cx.waker());
+        crowd.leader = reader;
+        let frame = self.poll_rest(&mut Context::from_waker(&Waker::from(waiting.clone())));
+        if frame.is_pending() {
+            self.crowd.iter_mut().for_each(|crowd| crowd.leader = last);
+            return (frame, None);
+        }
+        waiting.no_longer(reader);
+        (frame, Some(waiting))
+    }
+
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Polled<B> {
         if self.ended {
             return Poll::Ready(None);
         }
         let polled = Pin::new(&mut self.rest).poll_frame(cx);
-        if polled.is_pending() && !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if polled.is_pending()
+            && self.crowd.is_none()
+            && !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             self.waker = Some(cx.waker().clone());
         }
         let frame = ready!(polled);

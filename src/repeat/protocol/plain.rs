@@ -13,10 +13,10 @@ use crate::{
     deadline::Deadline,
     protocol::Plain,
     rejection::Rejection,
-    retry::{
-        course::Failure,
+    repeat::{
         replay::{Limit, Lost},
         rules::RetryResult,
+        verdict::Failure,
     },
 };
 

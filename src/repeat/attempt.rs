@@ -15,7 +15,7 @@ pub const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-pre
 /// of what it receives, to log it, or to answer a request that has been tried before in a cheaper way.
 ///
 /// ```
-/// use buttress::retry::Attempt;
+/// use buttress::repeat::Attempt;
 ///
 /// let request = http::Request::get("/orders/1").header("x-previous-attempts", "2").body(()).unwrap();
 /// assert_eq!(Attempt::from_headers(request.headers()).number(), 3);

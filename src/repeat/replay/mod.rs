@@ -4,6 +4,7 @@
 //! the body's type that says how it is kept: [`ReplayBody`].
 
 mod bodies;
+mod crowd;
 mod tee;
 
 use std::{fmt, sync::Arc};
@@ -11,7 +12,6 @@ use std::{fmt, sync::Arc};
 use http_body::Body;
 
 pub use self::tee::{Kept, Superseded, Tee, tee};
-use super::handle::Core;
 
 /// A request body that can be sent again.
 ///
@@ -22,7 +22,7 @@ use super::handle::Core;
 /// For a type of your own that clones cheaply:
 ///
 /// ```
-/// use buttress::retry::replay::{Limit, Lost, ReplayBody};
+/// use buttress::repeat::replay::{Limit, Lost, ReplayBody};
 /// # use std::{convert::Infallible, pin::Pin, task::{Context, Poll}};
 /// # use http_body::{Body, Frame};
 /// # #[derive(Clone)]
@@ -56,7 +56,8 @@ pub trait ReplayBody: Body + Sized {
     /// The body to be sent now, and what it takes to send it again; `None` if it is clear that it can't be.
     fn keep(self, limit: &Limit) -> (Self, Option<Self::Kept>);
 
-    /// The body to be sent again, from its beginning. The one before is not sent on.
+    /// The body to be sent again, from its beginning. The one before is not sent on, unless the limit was
+    /// [for several at once](Limit::is_for_several).
     ///
     /// # Errors
     ///
@@ -64,11 +65,18 @@ pub trait ReplayBody: Body + Sized {
     fn replay(kept: &mut Self::Kept) -> Result<Self, Lost>;
 }
 
-/// How much of a body may be kept.
+/// How much of a body may be kept, and whether for one request after another or for several at once.
 #[derive(Clone)]
 pub struct Limit {
     bytes: usize,
-    core: Option<Arc<Core>>,
+    several: bool,
+    told: Option<Arc<dyn Oversized>>,
+}
+
+/// A policy that counts the bodies it couldn't keep.
+pub(crate) trait Oversized: Send + Sync {
+    /// A body is larger than the `limit`, in bytes.
+    fn too_large(&self, limit: usize);
 }
 
 /// Why a body can't be sent again.
@@ -84,11 +92,23 @@ pub enum Lost {
 impl Limit {
     /// At most so many bytes of data and trailers.
     pub const fn new(bytes: usize) -> Self {
-        Self { bytes, core: None }
+        Self { bytes, several: false, told: None }
     }
 
-    pub(super) fn counted(bytes: usize, core: Arc<Core>) -> Self {
-        Self { bytes, core: Some(core) }
+    pub(crate) fn counted(bytes: usize, told: Arc<dyn Oversized>) -> Self {
+        Self { bytes, several: false, told: Some(told) }
+    }
+
+    /// The body is sent several times at once, and none of them supersedes another.
+    #[must_use]
+    pub const fn for_several(mut self) -> Self {
+        self.several = true;
+        self
+    }
+
+    /// Whether the body is sent several times at once, so that none of them may supersede another.
+    pub const fn is_for_several(&self) -> bool {
+        self.several
     }
 
     /// At most so many bytes of data and trailers.
@@ -98,8 +118,8 @@ impl Limit {
 
     /// A body is larger than this; the policy counts it.
     pub fn exceeded(&self) {
-        if let Some(core) = &self.core {
-            core.too_large(self.bytes);
+        if let Some(told) = &self.told {
+            told.too_large(self.bytes);
         }
     }
 }

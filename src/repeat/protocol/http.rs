@@ -13,11 +13,11 @@ use crate::{
     deadline::Deadline,
     protocol::{Http, cause, retry_after, sent::MaybeSent},
     rejection::Rejection,
-    retry::{
+    repeat::{
         attempt::{Attempt, HTTP_PREVIOUS_ATTEMPTS},
-        course::{Ask, Failure},
         replay::{Limit, Lost, ReplayBody},
         rules::RetryHead,
+        verdict::{Ask, Failure},
     },
 };
 
@@ -29,7 +29,7 @@ pub struct KeptRequest<B: ReplayBody> {
 }
 
 impl<B: ReplayBody> KeptRequest<B> {
-    pub(super) fn keep(request: Request<B>, limit: &Limit) -> (Request<B>, Option<Self>) {
+    pub(crate) fn keep(request: Request<B>, limit: &Limit) -> (Request<B>, Option<Self>) {
         let (head, body) = request.into_parts();
         let (body, kept) = body.keep(limit);
         let kept = kept.map(|body| Self { head: head.clone(), body });
@@ -41,6 +41,11 @@ impl<B: ReplayBody> KeptRequest<B> {
         let mut head = self.head.clone();
         Attempt::mark(&mut head, header, retries);
         Ok(Request::from_parts(head, body))
+    }
+
+    /// The request as it came.
+    pub(crate) fn as_it_came(&mut self) -> Result<Request<B>, Lost> {
+        Ok(Request::from_parts(self.head.clone(), B::replay(&mut self.body)?))
     }
 
     pub(super) fn mark_sent(&self) {
