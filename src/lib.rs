@@ -100,6 +100,8 @@ pub mod retry;
 pub mod timeout;
 
 pub mod registry;
+#[cfg(feature = "serde")]
+pub mod settings;
 #[cfg(feature = "standard")]
 pub mod standard;
 

@@ -40,7 +40,7 @@ use crate::{
     BulkheadLayer, CircuitBreakerLayer, InvalidConfig, RetryLayer, TimeoutLayer,
     bulkhead::{Bulkhead, BulkheadConfig, BulkheadService},
     circuit_breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerService},
-    config::or_panic,
+    config::{check_duration, or_panic},
     name::Name,
     protocol::{Grpc, Http, Plain},
     retry::{Retry, RetryConfig, RetryService, Stock},
@@ -76,6 +76,8 @@ pub fn grpc(name: impl Into<Name>) -> StandardLayer<Grpc> {
 
 /// The settings of a whole stack.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct StandardConfig {
     /// The whole exchange, all attempts and the waits between them. Default: 5 s.
@@ -87,7 +89,31 @@ pub struct StandardConfig {
     /// Default: 25 at once.
     pub bulkhead: BulkheadConfig,
     /// Each attempt. Less than the whole. Default: 2 s.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "read_attempt_timeout"))]
     pub attempt_timeout: TimeoutConfig,
+}
+
+/// How long an attempt may take by default: two of them, and a wait, are less than the whole.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// What is absent of an attempt's timeout isn't what is absent of the whole's.
+#[cfg(feature = "serde")]
+fn read_attempt_timeout<'de, D: serde::Deserializer<'de>>(from: D) -> Result<TimeoutConfig, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Attempt {
+        #[serde(with = "crate::config::text::time")]
+        within: Duration,
+    }
+
+    impl Default for Attempt {
+        fn default() -> Self {
+            Self { within: ATTEMPT }
+        }
+    }
+
+    let Attempt { within } = serde::Deserialize::deserialize(from)?;
+    Ok(TimeoutConfig { within })
 }
 
 impl Default for StandardConfig {
@@ -97,7 +123,7 @@ impl Default for StandardConfig {
             retry: RetryConfig::default(),
             circuit_breaker: CircuitBreakerConfig::default(),
             bulkhead: BulkheadConfig::default(),
-            attempt_timeout: TimeoutConfig { within: Duration::from_secs(2) },
+            attempt_timeout: TimeoutConfig { within: ATTEMPT },
         }
     }
 }
@@ -113,7 +139,11 @@ impl StandardConfig {
         self.retry.validate()?;
         self.circuit_breaker.validate()?;
         self.bulkhead.validate()?;
-        self.attempt_timeout.validate()?;
+        check_duration("attempt_timeout.within", self.attempt_timeout.within)?;
+        self.validate_together()
+    }
+
+    fn validate_together(&self) -> Result<(), InvalidConfig> {
         let (attempt, whole) = (self.attempt_timeout.within, self.timeout.within);
         if attempt >= whole {
             let problem = format!("an attempt may take {attempt:?}, which is not less than the whole's {whole:?}");
@@ -123,6 +153,20 @@ impl StandardConfig {
             let problem =
                 format!("a call may queue {:?}, which is not less than the whole's {whole:?}", self.bulkhead.max_wait);
             return Err(InvalidConfig::new("bulkhead.max_wait", problem));
+        }
+        let wait = self.retry.backoff.base;
+        if self.retry.max_attempts > 1 && wait >= whole {
+            let problem = format!("the second attempt may wait {wait:?}, which is not less than the whole's {whole:?}");
+            return Err(InvalidConfig::new("retry.backoff.base", problem));
+        }
+        // What the breaker sees of an attempt begins before the bulkhead's queue.
+        let longest = attempt + self.bulkhead.max_wait;
+        if let Some(slow) = self.circuit_breaker.slow_calls
+            && slow.longer_than >= longest
+        {
+            let longer_than = slow.longer_than;
+            let problem = format!("no call takes longer than {longer_than:?}, as an attempt is cut off at {longest:?}");
+            return Err(InvalidConfig::new("circuit_breaker.slow_calls.longer_than", problem));
         }
         Ok(())
     }

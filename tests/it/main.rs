@@ -10,6 +10,7 @@ mod protocol;
 mod registry;
 mod retry;
 mod saga;
+mod settings;
 mod standard;
 mod step;
 mod support;
