@@ -1,5 +1,7 @@
 //! The whole stack.
 
+mod live;
+
 use std::{
     convert::Infallible,
     future::ready,
