@@ -46,7 +46,10 @@ pub fn read<'de, T: Settings, D: Deserializer<'de>>(path: &str, from: D) -> Resu
         let setting = error.path().to_string();
         // The root is a dot.
         let setting = if setting == "." { String::new() } else { setting };
-        InvalidConfig::new(setting, error.into_inner().to_string().trim_end()).within(path)
+        let problem = error.into_inner().to_string();
+        // TOML says itself where it is, on a line of its own.
+        let problem = problem.rsplit_once("\nin `").map_or(&*problem, |(problem, _)| problem);
+        InvalidConfig::new(setting, problem).within(path)
     })?;
     settings.check().map_err(|invalid| invalid.within(path))?;
     Ok(settings)
