@@ -1,6 +1,7 @@
 //! The whole stack.
 
 mod live;
+mod order;
 
 use std::{
     convert::Infallible,
