@@ -4,7 +4,7 @@
 //! PAYMENTS__TIMEOUT__WITHIN=4s cargo run --example settings_file -- payments.toml
 //! ```
 
-use std::{collections::BTreeMap, env, fs, time::Duration};
+use std::{env, fs, time::Duration};
 
 use buttress::{
     BoxError,
@@ -21,7 +21,7 @@ async fn main() -> Result<(), BoxError> {
     let mut applied = fs::read_to_string(&path)?;
     let mut seen = applied.clone();
     let config = read(&applied)?;
-    print_changes(&StandardConfig::default(), &config)?;
+    print_changes("payments", Some(&Value::try_from(StandardConfig::default())?), &Value::try_from(&config)?);
     let layer = StandardLayer::from_config("payments", config, Plain::default())?;
     let handles = layer.handles();
     let mut payments = ServiceBuilder::new().layer(layer).service_fn(async |cents: u32| Ok::<_, BoxError>(cents));
@@ -35,10 +35,10 @@ async fn main() -> Result<(), BoxError> {
         // there is being replaced, and one that two looks don't find the same is being written.
         let Ok(now) = fs::read_to_string(&path) else { continue };
         if now == seen && now != applied {
-            let before = handles.config();
+            let before = Value::try_from(handles.config())?;
             match read(&now).and_then(|config| Ok(handles.reconfigure(config)?)) {
                 Ok(()) => {
-                    print_changes(&before, &handles.config())?;
+                    print_changes("payments", Some(&before), &Value::try_from(handles.config())?);
                     println!("applied; the breaker still knows {} calls", handles.circuit_breaker.snapshot().calls);
                 }
                 Err(error) => println!("the old settings stay: {error}"),
@@ -51,9 +51,7 @@ async fn main() -> Result<(), BoxError> {
 
 fn read(text: &str) -> Result<StandardConfig, BoxError> {
     let mut file: Table = text.parse()?;
-    let variables =
-        env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    for (name, value) in variables.filter(|(name, _)| name.starts_with("PAYMENTS__")) {
+    for (name, value) in env::vars().filter(|(name, _)| name.starts_with("PAYMENTS__")) {
         let name = name.to_lowercase();
         let mut path: Vec<_> = name.split("__").collect();
         let setting = path.pop().ok_or("a variable without a name")?;
@@ -66,22 +64,12 @@ fn read(text: &str) -> Result<StandardConfig, BoxError> {
     Ok(settings::read("payments", file.remove("payments").ok_or("there is no [payments]")?)?)
 }
 
-fn print_changes(before: &StandardConfig, after: &StandardConfig) -> Result<(), BoxError> {
-    let (mut changed, mut old) = (BTreeMap::new(), BTreeMap::new());
-    flatten("payments", Value::try_from(before)?, &mut old);
-    flatten("payments", Value::try_from(after)?, &mut changed);
-    changed.retain(|setting, value| old.get(setting) != Some(value));
-    for (setting, value) in changed {
-        println!("{setting}: {} -> {value}", old.get(&setting).map_or("none".to_owned(), Value::to_string));
-    }
-    Ok(())
-}
-
-fn flatten(path: &str, value: Value, flat: &mut BTreeMap<String, Value>) {
-    match value {
-        Value::Table(table) => {
-            table.into_iter().for_each(|(name, value)| flatten(&format!("{path}.{name}"), value, flat))
-        }
-        value => drop(flat.insert(path.to_owned(), value)),
+fn print_changes(path: &str, before: Option<&Value>, after: &Value) {
+    match after {
+        Value::Table(table) => table.iter().for_each(|(name, after)| {
+            print_changes(&format!("{path}.{name}"), before.and_then(|before| before.get(name)), after)
+        }),
+        after if before == Some(after) => {}
+        after => println!("{path}: {} -> {after}", before.map_or("none".to_owned(), Value::to_string)),
     }
 }

@@ -1,6 +1,13 @@
 //! A stack that is set anew while it runs: all settings or none, and nothing of what it knows is lost.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use buttress::{
     BoxError, Rejection,
@@ -165,28 +172,38 @@ async fn two_who_set_it_anew_at_once_never_mix_their_settings() {
     let handles = layer.handles();
     let settings = [StandardConfig::default(), another()];
     let mut tasks = JoinSet::new();
-    for config in settings.clone() {
+    let done = Arc::new(AtomicBool::new(false));
+    let watching = std::thread::spawn({
+        let (handles, settings, done) = (handles.clone(), settings.clone(), done.clone());
+        move || {
+            while !done.load(SeqCst) {
+                assert!(settings.contains(&handles.config()));
+            }
+        }
+    });
+    for config in settings {
         let handles = handles.clone();
         tasks.spawn(async move {
-            for _ in 0..300 {
+            for _ in 0..1000 {
                 handles.reconfigure(config.clone()).unwrap();
                 tokio::task::yield_now().await;
             }
         });
     }
-    for _ in 0..3 {
-        let (layer, handles, settings) = (layer.clone(), handles.clone(), settings.clone());
+    for _ in 0..2 {
+        let layer = layer.clone();
         tasks.spawn(async move {
             for _ in 0..300 {
-                let service = layer.layer(service_fn(async |()| Ok::<_, BoxError>(tokio::task::yield_now().await)));
+                let service = layer.layer(service_fn(async |()| Ok::<_, Infallible>(tokio::task::yield_now().await)));
                 service.oneshot(()).await.unwrap();
-                assert!(settings.contains(&handles.config()));
             }
         });
     }
     while let Some(result) = tasks.join_next().await {
         result.unwrap();
     }
+    done.store(true, SeqCst);
+    watching.join().unwrap();
     assert_eq!(handles.bulkhead.snapshot().in_flight, 0);
 }
 
