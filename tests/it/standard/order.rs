@@ -59,7 +59,7 @@ async fn a_bulkhead_outside_the_retry_is_full_of_sleepers() {
     ];
     sleep(SECOND / 2).await;
     assert_eq!((right.handle().snapshot().in_flight, wrong.handle().snapshot().in_flight), (0, 1));
-    calls.map(|call| call.abort());
+    calls.iter().for_each(|call| call.abort());
 }
 
 #[tokio::test(start_paused = true)]
