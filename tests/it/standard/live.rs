@@ -54,7 +54,7 @@ fn known(handles: &Handles) -> [u64; 8] {
     let (breaker, retry) = (handles.circuit_breaker.snapshot(), handles.retry.snapshot());
     let (whole, attempt) = (handles.timeout.snapshot(), handles.attempt_timeout.snapshot());
     let inside = handles.bulkhead.snapshot().in_flight as u64;
-    let budget = u64::from(retry.budget_available);
+    let budget = retry.budget_available;
     [breaker.calls, breaker.failures, inside, retry.retries, retry.recovered, budget, whole.elapsed, attempt.elapsed]
 }
 
@@ -70,7 +70,10 @@ async fn every_setting_changes_under_load_and_nothing_is_lost() {
             async move {
                 match ends {
                     "well" => Ok(()),
-                    "at the gate" => Ok(drop(gate.acquire().await)),
+                    "at the gate" => {
+                        let _ = gate.acquire().await;
+                        Ok(())
+                    }
                     ends => Err::<(), BoxError>(ends.into()),
                 }
             }
@@ -194,7 +197,10 @@ async fn two_who_set_it_anew_at_once_never_mix_their_settings() {
         let layer = layer.clone();
         tasks.spawn(async move {
             for _ in 0..300 {
-                let service = layer.layer(service_fn(async |()| Ok::<_, Infallible>(tokio::task::yield_now().await)));
+                let service = layer.layer(service_fn(async |()| {
+                    tokio::task::yield_now().await;
+                    Ok::<_, Infallible>(())
+                }));
                 service.oneshot(()).await.unwrap();
             }
         });
