@@ -23,14 +23,18 @@ use crate::config::{InvalidConfig, check, check_duration};
 /// The default is that of the AWS SDKs' retry specification 2.1, with a lower ceiling: from 50 ms, doubling, up to 5 s,
 /// full jitter.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Backoff {
     /// The first wait, before the jitter. More than zero, at most a year; 50 ms by default. A longer one adds to the
     /// latency of every call that is repeated.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub base: Duration,
     /// By how much each wait is longer than the one before. From 1 (always the same) to 100; 2 by default.
     pub factor: f64,
     /// The longest wait, whatever the jitter. Not below `base`, at most a year; 5 s by default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub at_most: Duration,
     /// How the wait is spread; [`Jitter::Full`] by default.
     pub jitter: Jitter,
@@ -38,6 +42,8 @@ pub struct Backoff {
 
 /// How a wait is spread by chance.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum Jitter {
     /// Not at all. For tests, and where callers are spread by other means.

@@ -29,18 +29,25 @@
 //! println!("{}", handles.circuit_breaker.state());
 //! ```
 //!
+//! All settings together are a [`StandardConfig`], which can be read from a file (feature `serde`) and be applied to a
+//! stack that runs: [`Handles::reconfigure`].
+//!
 //! It is one [`Layer`], and like each of its parts it *is* its policies: everything made from it or from a clone of it
 //! shares them.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tower_layer::Layer;
+use tracing::info;
 
 use crate::{
     BulkheadLayer, CircuitBreakerLayer, InvalidConfig, RetryLayer, TimeoutLayer,
     bulkhead::{Bulkhead, BulkheadConfig, BulkheadService},
     circuit_breaker::{CircuitBreaker, CircuitBreakerConfig, CircuitBreakerService},
-    config::or_panic,
+    config::{check_duration, or_panic},
     name::Name,
     protocol::{Grpc, Http, Plain},
     retry::{Retry, RetryConfig, RetryService, Stock},
@@ -76,6 +83,8 @@ pub fn grpc(name: impl Into<Name>) -> StandardLayer<Grpc> {
 
 /// The settings of a whole stack.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct StandardConfig {
     /// The whole exchange, all attempts and the waits between them. Default: 5 s.
@@ -87,7 +96,31 @@ pub struct StandardConfig {
     /// Default: 25 at once.
     pub bulkhead: BulkheadConfig,
     /// Each attempt. Less than the whole. Default: 2 s.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "read_attempt_timeout"))]
     pub attempt_timeout: TimeoutConfig,
+}
+
+/// How long an attempt may take by default: two of them, and a wait, are less than the whole.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// What is absent of an attempt's timeout isn't what is absent of the whole's.
+#[cfg(feature = "serde")]
+fn read_attempt_timeout<'de, D: serde::Deserializer<'de>>(from: D) -> Result<TimeoutConfig, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Attempt {
+        #[serde(with = "crate::config::text::time")]
+        within: Duration,
+    }
+
+    impl Default for Attempt {
+        fn default() -> Self {
+            Self { within: ATTEMPT }
+        }
+    }
+
+    let Attempt { within } = serde::Deserialize::deserialize(from)?;
+    Ok(TimeoutConfig { within })
 }
 
 impl Default for StandardConfig {
@@ -97,7 +130,7 @@ impl Default for StandardConfig {
             retry: RetryConfig::default(),
             circuit_breaker: CircuitBreakerConfig::default(),
             bulkhead: BulkheadConfig::default(),
-            attempt_timeout: TimeoutConfig { within: Duration::from_secs(2) },
+            attempt_timeout: TimeoutConfig { within: ATTEMPT },
         }
     }
 }
@@ -113,7 +146,11 @@ impl StandardConfig {
         self.retry.validate()?;
         self.circuit_breaker.validate()?;
         self.bulkhead.validate()?;
-        self.attempt_timeout.validate()?;
+        check_duration("attempt_timeout.within", self.attempt_timeout.within)?;
+        self.validate_together()
+    }
+
+    fn validate_together(&self) -> Result<(), InvalidConfig> {
         let (attempt, whole) = (self.attempt_timeout.within, self.timeout.within);
         if attempt >= whole {
             let problem = format!("an attempt may take {attempt:?}, which is not less than the whole's {whole:?}");
@@ -124,6 +161,20 @@ impl StandardConfig {
                 format!("a call may queue {:?}, which is not less than the whole's {whole:?}", self.bulkhead.max_wait);
             return Err(InvalidConfig::new("bulkhead.max_wait", problem));
         }
+        let wait = self.retry.backoff.base;
+        if self.retry.max_attempts > 1 && wait >= whole {
+            let problem = format!("the second attempt may wait {wait:?}, which is not less than the whole's {whole:?}");
+            return Err(InvalidConfig::new("retry.backoff.base", problem));
+        }
+        // What the breaker sees of an attempt begins before the bulkhead's queue.
+        let longest = attempt + self.bulkhead.max_wait;
+        if let Some(slow) = self.circuit_breaker.slow_calls
+            && slow.longer_than >= longest
+        {
+            let longer_than = slow.longer_than;
+            let problem = format!("no call takes longer than {longer_than:?}, as an attempt is cut off at {longest:?}");
+            return Err(InvalidConfig::new("circuit_breaker.slow_calls.longer_than", problem));
+        }
         Ok(())
     }
 }
@@ -131,6 +182,7 @@ impl StandardConfig {
 /// The five policies as one layer. Made by [`new()`], [`http()`] or [`grpc()`].
 #[derive(Debug, Clone)]
 pub struct StandardLayer<P = Plain, R = Stock> {
+    together: Together,
     timeout: TimeoutLayer<P>,
     retry: RetryLayer<P, R>,
     circuit_breaker: CircuitBreakerLayer<P>,
@@ -141,6 +193,19 @@ pub struct StandardLayer<P = Plain, R = Stock> {
 /// The service that a [`StandardLayer`] makes of `S`.
 pub type StandardService<S, P = Plain, R = Stock> =
     TimeoutService<RetryService<CircuitBreakerService<BulkheadService<TimeoutService<S, P>, P>, P>, P, R>, P>;
+
+/// Held while the policies are set, or looked at, all together. Says whether they are known to fit.
+///
+/// Only what was set since then is looked at again: who changes one policy by its own handle answers for it, and a layer
+/// that is applied to each new connection must not panic for it.
+#[derive(Debug, Clone)]
+struct Together(Arc<Mutex<bool>>);
+
+impl Together {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The policies of a stack, to watch and to steer.
 #[derive(Debug, Clone)]
@@ -156,6 +221,61 @@ pub struct Handles {
     pub bulkhead: Bulkhead,
     /// Each attempt that got a permit.
     pub attempt_timeout: Timeout,
+    together: Together,
+}
+
+impl Handles {
+    /// The settings in force.
+    pub fn config(&self) -> StandardConfig {
+        let _whole = self.together.lock();
+        self.read()
+    }
+
+    /// Applies other settings to the whole stack while it runs: all of them, or none.
+    ///
+    /// They are in force from the next attempt on; exchanges under way keep the time they were given. Nothing is lost:
+    /// calls keep their permits and their places in the queue, the breaker its state and what it counted, the retry its
+    /// budget. Only another [`window`](CircuitBreakerConfig::window) and another [`budget`](RetryConfig::budget) begin
+    /// anew. Of two who do this at once, the one's settings hold and then the other's, never a mixture.
+    ///
+    /// # Errors
+    ///
+    /// A setting that makes no sense, by itself or beside the others, or what a policy can't do live: a breaker can have
+    /// 16 different windows in its life, a bulkhead 255 partitions that have calls. Then nothing has changed.
+    pub fn reconfigure(&self, config: StandardConfig) -> Result<(), InvalidConfig> {
+        config.validate()?;
+        let mut fits = self.together.lock();
+        let before = self.read();
+        if before == config {
+            return Ok(());
+        }
+        let after = config.clone();
+        // These two can still say no, and the first has changed nothing when the second does.
+        self.circuit_breaker.reserve(&config.circuit_breaker)?;
+        if before.bulkhead != config.bulkhead {
+            self.bulkhead.reconfigure(config.bulkhead)?;
+        }
+        if before.circuit_breaker != config.circuit_breaker {
+            self.circuit_breaker.reconfigure(config.circuit_breaker)?;
+        }
+        self.retry.reconfigure(config.retry)?;
+        self.timeout.reconfigure(config.timeout)?;
+        self.attempt_timeout.reconfigure(config.attempt_timeout)?;
+        *fits = true;
+        info!(policy = "standard", name = self.timeout.name().as_str(), ?before, ?after, "settings changed");
+        Ok(())
+    }
+
+    /// Only with the lock held.
+    fn read(&self) -> StandardConfig {
+        StandardConfig {
+            timeout: self.timeout.config(),
+            retry: self.retry.config(),
+            circuit_breaker: self.circuit_breaker.config(),
+            bulkhead: self.bulkhead.config(),
+            attempt_timeout: self.attempt_timeout.config(),
+        }
+    }
 }
 
 impl<P: Clone> StandardLayer<P> {
@@ -175,6 +295,7 @@ impl<P: Clone> StandardLayer<P> {
         let name = name.into();
         let attempt = format!("{name}-attempt");
         Ok(Self {
+            together: Together(Arc::new(Mutex::new(true))),
             timeout: TimeoutLayer::from_policy(Timeout::with_config(name.clone(), config.timeout)?, protocol.clone()),
             retry: RetryLayer::from_policy(Retry::with_config(name.clone(), config.retry)?, protocol.clone()),
             circuit_breaker: CircuitBreakerLayer::from_policy(
@@ -194,6 +315,7 @@ impl<P, R> StandardLayer<P, R> {
     /// Sets the timeout of the whole exchange.
     #[must_use]
     pub fn timeout(mut self, set: impl FnOnce(TimeoutLayer<P>) -> TimeoutLayer<P>) -> Self {
+        *self.together.lock() = false;
         self.timeout = set(self.timeout);
         self
     }
@@ -201,13 +323,15 @@ impl<P, R> StandardLayer<P, R> {
     /// Sets the retry, and what it takes for safe.
     #[must_use]
     pub fn retry<Q>(self, set: impl FnOnce(RetryLayer<P, R>) -> RetryLayer<P, Q>) -> StandardLayer<P, Q> {
-        let Self { timeout, retry, circuit_breaker, bulkhead, attempt_timeout } = self;
-        StandardLayer { timeout, retry: set(retry), circuit_breaker, bulkhead, attempt_timeout }
+        let Self { together, timeout, retry, circuit_breaker, bulkhead, attempt_timeout } = self;
+        *together.lock() = false;
+        StandardLayer { together, timeout, retry: set(retry), circuit_breaker, bulkhead, attempt_timeout }
     }
 
     /// Sets the circuit breaker.
     #[must_use]
     pub fn circuit_breaker(mut self, set: impl FnOnce(CircuitBreakerLayer<P>) -> CircuitBreakerLayer<P>) -> Self {
+        *self.together.lock() = false;
         self.circuit_breaker = set(self.circuit_breaker);
         self
     }
@@ -215,6 +339,7 @@ impl<P, R> StandardLayer<P, R> {
     /// Sets the bulkhead.
     #[must_use]
     pub fn bulkhead(mut self, set: impl FnOnce(BulkheadLayer<P>) -> BulkheadLayer<P>) -> Self {
+        *self.together.lock() = false;
         self.bulkhead = set(self.bulkhead);
         self
     }
@@ -222,6 +347,7 @@ impl<P, R> StandardLayer<P, R> {
     /// Sets the timeout of each attempt.
     #[must_use]
     pub fn attempt_timeout(mut self, set: impl FnOnce(TimeoutLayer<P>) -> TimeoutLayer<P>) -> Self {
+        *self.together.lock() = false;
         self.attempt_timeout = set(self.attempt_timeout);
         self
     }
@@ -234,19 +360,23 @@ impl<P, R> StandardLayer<P, R> {
             circuit_breaker: self.circuit_breaker.handle(),
             bulkhead: self.bulkhead.handle(),
             attempt_timeout: self.attempt_timeout.handle(),
+            together: self.together.clone(),
         }
+    }
+
+    /// Whether the policies can work together, as they were set.
+    fn fits(&self) -> Result<(), InvalidConfig> {
+        let mut fits = self.together.lock();
+        if !*fits {
+            self.handles().read().validate()?;
+            *fits = true;
+        }
+        Ok(())
     }
 
     /// The settings in force.
     pub fn config(&self) -> StandardConfig {
-        let handles = self.handles();
-        StandardConfig {
-            timeout: handles.timeout.config(),
-            retry: handles.retry.config(),
-            circuit_breaker: handles.circuit_breaker.config(),
-            bulkhead: handles.bulkhead.config(),
-            attempt_timeout: handles.attempt_timeout.config(),
-        }
+        self.handles().config()
     }
 }
 
@@ -259,7 +389,7 @@ impl<S, P: Clone, R: Clone> Layer<S> for StandardLayer<P, R> {
     /// only its own policy, so it is here that they are first seen together.
     #[track_caller]
     fn layer(&self, inner: S) -> Self::Service {
-        or_panic(self.config().validate());
+        or_panic(self.fits());
         let inner = self.bulkhead.layer(self.attempt_timeout.layer(inner));
         self.timeout.layer(self.retry.layer(self.circuit_breaker.layer(inner)))
     }

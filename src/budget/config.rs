@@ -4,15 +4,19 @@ use crate::config::{InvalidConfig, check};
 
 /// What a retry costs, and what pays for it.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum BudgetConfig {
     /// In the last 10 seconds there may be as many retries as `ratio` of the calls in the last 10 seconds, and
     /// `per_second` for each of the 10 seconds (Finagle's `RetryBudget`, tower's `TpsBudget`). The default.
     Share {
         /// Retries a call; 0.2 by default, from 0 to 10. A higher one adds that much load when everything fails.
+        #[cfg_attr(feature = "serde", serde(default = "share::ratio"))]
         ratio: f64,
         /// Retries a second however few calls there are, for clients that call rarely; 10 by default, at most
         /// 1,000,000. Not zero if `ratio` is: that would be no retries, which is `max_attempts(1)`.
+        #[cfg_attr(feature = "serde", serde(default = "share::per_second"))]
         per_second: u32,
     },
     /// A failed attempt takes a token, a successful one gives a share of a token, and there are retries while more than
@@ -39,9 +43,20 @@ pub enum BudgetConfig {
     },
 }
 
+/// What a share is by default, for code and for files.
+mod share {
+    pub(super) const fn ratio() -> f64 {
+        0.2
+    }
+
+    pub(super) const fn per_second() -> u32 {
+        10
+    }
+}
+
 impl Default for BudgetConfig {
     fn default() -> Self {
-        Self::Share { ratio: 0.2, per_second: 10 }
+        Self::Share { ratio: share::ratio(), per_second: share::per_second() }
     }
 }
 
@@ -54,22 +69,25 @@ impl BudgetConfig {
     pub fn validate(&self) -> Result<(), InvalidConfig> {
         match *self {
             Self::Share { ratio, per_second } => {
-                check("budget.ratio", ratio, 0.0..=10.0, "between 0 and 10")?;
-                check("budget.per_second", per_second, 0..=1_000_000, "at most 1,000,000")?;
+                check("budget.share.ratio", ratio, 0.0..=10.0, "between 0 and 10")?;
+                check("budget.share.per_second", per_second, 0..=1_000_000, "at most 1,000,000")?;
                 if ratio == 0.0 && per_second == 0 {
-                    return Err(InvalidConfig::new("budget.per_second", "0 with a ratio of 0 allows no retry at all"));
+                    return Err(InvalidConfig::new(
+                        "budget.share.per_second",
+                        "0 with a ratio of 0 allows no retry at all",
+                    ));
                 }
                 Ok(())
             }
             Self::Tokens { max_tokens, token_ratio } => {
-                check("budget.max_tokens", max_tokens, 1..=1000, "between 1 and 1000")?;
-                check("budget.token_ratio", token_ratio, 0.001..=1000.0, "between 0.001 and 1000")
+                check("budget.tokens.max_tokens", max_tokens, 1..=1000, "between 1 and 1000")?;
+                check("budget.tokens.token_ratio", token_ratio, 0.001..=1000.0, "between 0.001 and 1000")
             }
             Self::Costs { capacity, transient, throttled, success } => {
-                check("budget.capacity", capacity, 1..=1_000_000, "between 1 and 1,000,000")?;
-                check("budget.transient", transient, 1..=capacity, "between 1 and budget.capacity")?;
-                check("budget.throttled", throttled, 1..=capacity, "between 1 and budget.capacity")?;
-                check("budget.success", success, 0..=capacity, "at most budget.capacity")
+                check("budget.costs.capacity", capacity, 1..=1_000_000, "between 1 and 1,000,000")?;
+                check("budget.costs.transient", transient, 1..=capacity, "between 1 and budget.costs.capacity")?;
+                check("budget.costs.throttled", throttled, 1..=capacity, "between 1 and budget.costs.capacity")?;
+                check("budget.costs.success", success, 0..=capacity, "at most budget.costs.capacity")
             }
         }
     }

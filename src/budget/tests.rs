@@ -121,19 +121,19 @@ fn nonsense_is_refused_by_name() {
     let costs =
         |capacity, transient, throttled, success| BudgetConfig::Costs { capacity, transient, throttled, success };
     for (config, setting) in [
-        (BudgetConfig::Share { ratio: f64::NAN, per_second: 10 }, "budget.ratio"),
-        (BudgetConfig::Share { ratio: -0.1, per_second: 10 }, "budget.ratio"),
-        (BudgetConfig::Share { ratio: 11.0, per_second: 10 }, "budget.ratio"),
-        (BudgetConfig::Share { ratio: 0.2, per_second: 1_000_001 }, "budget.per_second"),
-        (BudgetConfig::Share { ratio: 0.0, per_second: 0 }, "budget.per_second"),
-        (BudgetConfig::Tokens { max_tokens: 0, token_ratio: 0.1 }, "budget.max_tokens"),
-        (BudgetConfig::Tokens { max_tokens: 1001, token_ratio: 0.1 }, "budget.max_tokens"),
-        (BudgetConfig::Tokens { max_tokens: 10, token_ratio: 0.0 }, "budget.token_ratio"),
-        (BudgetConfig::Tokens { max_tokens: 10, token_ratio: f64::NAN }, "budget.token_ratio"),
-        (costs(0, 14, 5, 1), "budget.capacity"),
-        (costs(10, 14, 5, 1), "budget.transient"),
-        (costs(500, 14, 0, 1), "budget.throttled"),
-        (costs(500, 14, 5, 501), "budget.success"),
+        (BudgetConfig::Share { ratio: f64::NAN, per_second: 10 }, "budget.share.ratio"),
+        (BudgetConfig::Share { ratio: -0.1, per_second: 10 }, "budget.share.ratio"),
+        (BudgetConfig::Share { ratio: 11.0, per_second: 10 }, "budget.share.ratio"),
+        (BudgetConfig::Share { ratio: 0.2, per_second: 1_000_001 }, "budget.share.per_second"),
+        (BudgetConfig::Share { ratio: 0.0, per_second: 0 }, "budget.share.per_second"),
+        (BudgetConfig::Tokens { max_tokens: 0, token_ratio: 0.1 }, "budget.tokens.max_tokens"),
+        (BudgetConfig::Tokens { max_tokens: 1001, token_ratio: 0.1 }, "budget.tokens.max_tokens"),
+        (BudgetConfig::Tokens { max_tokens: 10, token_ratio: 0.0 }, "budget.tokens.token_ratio"),
+        (BudgetConfig::Tokens { max_tokens: 10, token_ratio: f64::NAN }, "budget.tokens.token_ratio"),
+        (costs(0, 14, 5, 1), "budget.costs.capacity"),
+        (costs(10, 14, 5, 1), "budget.costs.transient"),
+        (costs(500, 14, 0, 1), "budget.costs.throttled"),
+        (costs(500, 14, 5, 501), "budget.costs.success"),
     ] {
         assert_eq!(Budget::new(config).unwrap_err().setting(), setting, "{config:?}");
     }

@@ -23,6 +23,8 @@ use crate::{
 /// assert_eq!(error.to_string(), "invalid setting bulkhead.max_concurrent: 0 is not between 1 and 1000000");
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct BulkheadConfig {
     /// How many calls may be inside at once, each counted until its response body ends. 1 to 1,000,000, by default 25
@@ -36,6 +38,7 @@ pub struct BulkheadConfig {
     /// Raising it costs latency just when the service is slow already, and the memory of the requests that wait. Goes
     /// for [`WhenFull::Reject`] only: a paused service waits for as long as its owner lets it. Waiting needs a tokio
     /// runtime with a timer.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub max_wait: Duration,
     /// How many calls may queue, or services be paused, at once. 1 to 1,000,000, by default 100 (resilience4j's
     /// `queueCapacity`). One more is refused at once.
@@ -50,12 +53,14 @@ pub struct BulkheadConfig {
     /// begins, as far as the adaptive bounds allow; setting another one later lets it begin anew.
     ///
     /// Costs two readings of the clock and a few uncontended atomic operations a call, and 1.3 KiB.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::or_off"))]
     pub adaptive: Option<Adaptive>,
     /// Who of those that queue comes in next. By default who came first.
     pub order: QueueOrder,
     /// Lets calls that matter less be refused first. By default none: all calls are alike.
     ///
     /// What a call's priority is, a layer is told by [`priority`](crate::BulkheadLayer::priority).
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::or_off"))]
     pub priorities: Option<Priorities>,
     /// Guarantees parts of the limit to tenants. By default none; at most 64.
     ///
@@ -65,6 +70,8 @@ pub struct BulkheadConfig {
 
 /// Who of those that queue comes in next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum QueueOrder {
     /// Who came first.
@@ -80,9 +87,11 @@ pub enum QueueOrder {
     AdaptiveLifo {
         /// The longest wait that is still no overload. More than zero, by default 5 ms. Raising it costs latency under
         /// overload.
+        #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time", default = "codel::target"))]
         target: Duration,
         /// For how long a burst may last. More than `target` and at most a year, by default 100 ms. Raising it costs
         /// time until an overload is seen.
+        #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time", default = "codel::interval"))]
         interval: Duration,
     },
 }
@@ -93,6 +102,8 @@ pub enum QueueOrder {
 /// Waiting calls are let in by class too, the highest first; and a call that finds the queue full takes the place of the
 /// last that came of the lowest class, if that is lower than its own.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Priorities {
     /// Up to which part of the limit [`SheddablePlus`](Priority::SheddablePlus) calls come in. Above 0, at most 1, by
@@ -109,6 +120,8 @@ pub struct Priorities {
 /// has to wait, what comes free is kept for it, and stays so for a second or two after it was used last. The limit of the
 /// whole is never exceeded; so a tenant that wakes up gets its share as the calls of the borrowers end, and not before.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Partition {
     /// What [`partition_by`](crate::BulkheadLayer::partition_by) calls it. `"default"` is the one for all names that
     /// aren't listed; it is there in any case.
@@ -120,7 +133,20 @@ pub struct Partition {
 impl QueueOrder {
     /// [`AdaptiveLifo`](Self::AdaptiveLifo) with a target of 5 ms and an interval of 100 ms (folly's).
     pub const fn adaptive_lifo() -> Self {
-        Self::AdaptiveLifo { target: Duration::from_millis(5), interval: Duration::from_millis(100) }
+        Self::AdaptiveLifo { target: codel::target(), interval: codel::interval() }
+    }
+}
+
+/// What the controlled delay is by default, for code and for files.
+mod codel {
+    use super::Duration;
+
+    pub(super) const fn target() -> Duration {
+        Duration::from_millis(5)
+    }
+
+    pub(super) const fn interval() -> Duration {
+        Duration::from_millis(100)
     }
 }
 
@@ -154,6 +180,8 @@ impl Partition {
 
 /// What becomes of a call that finds the bulkhead full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum WhenFull {
     /// The call is refused: at once, or when it has queued for `max_wait` in vain.

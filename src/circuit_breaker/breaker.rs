@@ -193,6 +193,12 @@ impl CircuitBreaker {
         Ok(())
     }
 
+    /// Makes sure that [`reconfigure`](Self::reconfigure) with these settings, if they are valid, will not fail.
+    #[cfg(feature = "standard")]
+    pub(crate) fn reserve(&self, config: &CircuitBreakerConfig) -> Result<(), InvalidConfig> {
+        self.shared.core.reserve(config.window)
+    }
+
     pub(super) fn apply(&self, config: CircuitBreakerConfig) -> Result<(), InvalidConfig> {
         self.shared.core.reconfigure(config)?;
         self.shared.changed.notify_waiters();

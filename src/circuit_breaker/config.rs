@@ -10,6 +10,8 @@ use crate::config::{InvalidConfig, check, check_duration};
 /// [`slow_calls`](Self::slow_calls), [`consecutive_failures`](Self::consecutive_failures). One without any never opens
 /// by itself and is steered by hand.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct CircuitBreakerConfig {
     /// What the rates are taken over. Default: the last 100 calls.
@@ -19,12 +21,15 @@ pub struct CircuitBreakerConfig {
     /// Opens when at least this share of the calls in the window failed. `0 < rate <= 1`, default 0.5; `None` is off.
     ///
     /// Higher tolerates more failures before callers are spared them.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::or_off"))]
     pub failure_rate: Option<f64>,
     /// Opens when at least a share of the calls in the window were slow. Default: off.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::or_off"))]
     pub slow_calls: Option<SlowCalls>,
     /// Opens after so many failures with no success between them. At least 1; default: off.
     ///
     /// An [overload](crate::Outcome::Overload) neither counts nor breaks the row.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::or_off"))]
     pub consecutive_failures: Option<u32>,
     /// The rates count only from so many calls in the window on. `1..=1_000_000`, default 20; a count window smaller
     /// than that is judged when it is full.
@@ -36,9 +41,11 @@ pub struct CircuitBreakerConfig {
     /// Taken with equal jitter, so between half of it and all of it, lest all clients of a service probe it at once. It
     /// doubles with each half-open episode that fails, up to [`open_at_most`](Self::open_at_most), and is back to this
     /// after a close. A server's `Retry-After` extends it, up to the same maximum.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub open_for: Duration,
     /// The longest the breaker stays open without a probe. Default 60 s; raised to [`open_for`](Self::open_for) where
     /// it is lower.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub open_at_most: Duration,
     /// How many calls are let through in a half-open episode, all in all and so also at once. `1..=1_000`, default 5.
     ///
@@ -46,9 +53,11 @@ pub struct CircuitBreakerConfig {
     pub half_open_calls: u32,
     /// If set, so many successes close the breaker and a single failure opens it again, instead of the rates over
     /// [`half_open_calls`](Self::half_open_calls), which is raised to it where it is lower. `1..=1_000`, default: off.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::or_off"))]
     pub half_open_successes: Option<u32>,
     /// A probe that neither ends nor is dropped within this time is written off as failed, so that a hung probe can't
     /// lock the breaker. More than zero, at most a year, default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub half_open_for: Duration,
     /// If set, a breaker that closes because its probes succeeded lets a share of the calls through that grows evenly
     /// from 10 % to all over this time, lest the service that has just recovered be stampeded. More than zero, at most a
@@ -57,6 +66,7 @@ pub struct CircuitBreakerConfig {
     /// Which calls is left to chance. The others are refused as by an open breaker, each told to come back at a moment of
     /// its own before the ramp is over. Outcomes are counted as ever. Longer is gentler on the service, and refuses more
     /// calls that it might have served.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time_or_off"))]
     pub ramp: Option<Duration>,
     /// What callers see while the breaker is open. Default: [`WhenOpen::Reject`].
     pub when_open: WhenOpen,
@@ -64,12 +74,15 @@ pub struct CircuitBreakerConfig {
 
 /// What the rates are taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum Window {
     /// The last so many calls, `1..=65_536`.
+    #[cfg_attr(feature = "serde", serde(rename = "calls"))]
     Count(u32),
     /// The last so much time, `1 s..=1 h`, in ten slices.
-    Time(Duration),
+    Time(#[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))] Duration),
 }
 
 impl Window {
@@ -86,9 +99,12 @@ impl Window {
 
 /// When calls are too slow.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct SlowCalls {
     /// A call that takes longer than this to the end of its exchange is slow.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub longer_than: Duration,
     /// Opens when at least this share of the calls in the window was slow. `0 < rate <= 1`.
     pub rate: f64,
@@ -103,6 +119,8 @@ impl SlowCalls {
 
 /// What callers see while a breaker is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum WhenOpen {
     /// They are refused at once: for callers who can do something else.

@@ -92,6 +92,12 @@ impl Core {
         Ok(())
     }
 
+    /// Keeps a window with these settings ready, so that [`reconfigure`](Self::reconfigure) won't find that it is one too
+    /// many.
+    pub(super) fn reserve(&self, window: Window) -> Result<(), InvalidConfig> {
+        self.window_for(window).map(drop)
+    }
+
     /// Whether an open breaker makes its service unready instead of refusing.
     pub(super) fn pauses(&self) -> bool {
         self.status().has(PAUSES)

@@ -8,6 +8,8 @@ use crate::{
 
 /// The settings of a [`Retry`](super::Retry).
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RetryConfig {
     /// How often a call may be attempted, the first time included. From 1, which is no retries, to 100; 3 by default.
@@ -41,8 +43,8 @@ impl RetryConfig {
     /// The first setting that is outside its range.
     pub fn validate(&self) -> Result<(), InvalidConfig> {
         check("retry.max_attempts", self.max_attempts, 1..=100, "between 1 and 100")?;
-        self.backoff.validate()?;
+        self.backoff.validate().map_err(|invalid| invalid.within("retry"))?;
         check("retry.replay_at_most", self.replay_at_most, 0..=1 << 30, "at most 1 GiB")?;
-        self.budget.validate()
+        self.budget.validate().map_err(|invalid| invalid.within("retry"))
     }
 }

@@ -19,6 +19,8 @@ use crate::config::{InvalidConfig, check_duration};
 /// # Ok::<(), buttress::InvalidConfig>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct TimeoutConfig {
     /// How long an exchange may take, from the call to the end of the response body. More than zero and at most a
@@ -27,6 +29,7 @@ pub struct TimeoutConfig {
     /// Raised, calls to a service that hangs pile up for longer, each with its memory and its connection. Lowered,
     /// sound answers that are merely slow are thrown away after the work for them was done. A little above the 99th
     /// percentile of a healthy service is where most begin; a stream that is meant to last needs a timeout of its own.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub within: Duration,
 }
 

@@ -1,8 +1,12 @@
 //! The examples, run as a user would run them. `cargo test` builds them beside this binary.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -92,4 +96,45 @@ async fn axum_server() {
     assert_eq!(answers, [ok, ok, refused, refused]);
     let health = Request::get(format!("{url}/health")).body(Full::default()).unwrap();
     assert_eq!(client.request(health).await.unwrap().status(), ok);
+}
+
+#[test]
+fn settings_file() {
+    let file = std::env::temp_dir().join(format!("buttress-settings-{}.toml", std::process::id()));
+    let (new, first) = (file.with_extension("new"), "[payments]\nretry.max_attempts = 4\n");
+    fs::write(&file, first).unwrap();
+    let mut command = example("settings_file");
+    command.arg(&file).env("PAYMENTS__TIMEOUT__WITHIN", "4s").env("PAYMENTS__BULKHEAD__MAX_QUEUE", "7");
+    let mut process = Server(command.stdout(Stdio::piped()).spawn().unwrap());
+    let (lines, printed) = mpsc::channel();
+    let output = BufReader::new(process.0.stdout.take().unwrap());
+    thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    let next = || printed.recv_timeout(Duration::from_secs(30)).unwrap();
+
+    assert_eq!(next(), "payments.bulkhead.max_queue: 100 -> 7");
+    assert_eq!(next(), "payments.retry.max_attempts: 3 -> 4");
+    assert_eq!(next(), "payments.timeout.within: \"5s\" -> \"4s\"");
+    assert!(next().starts_with("running; edit "));
+    // As an editor does.
+    let replace = |text: &str| {
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, &file).unwrap();
+    };
+    replace("[payments]\nretry.max_attempts = 5\n");
+    assert_eq!(next(), "payments.retry.max_attempts: 4 -> 5");
+    let calls = next().strip_prefix("applied; the breaker still knows ").unwrap().to_owned();
+    assert_ne!(calls, "0 calls");
+    replace("[payments]\nretry.max_attempts = 0\ntimeout.within = '9s'\n");
+    let problem = "the old settings stay: invalid setting payments.retry.max_attempts: 0 is not between 1 and 100";
+    assert_eq!(next(), problem);
+    replace("[payments]\nattempt_timeout.within = '4s'\n");
+    let problem = "an attempt may take 4s, which is not less than the whole's 4s";
+    assert_eq!(next(), format!("the old settings stay: invalid setting payments.attempt_timeout.within: {problem}"));
+    fs::write(&file, "[payments\n").unwrap();
+    assert!(next().starts_with("the old settings stay: TOML parse error at line 1"));
+    replace("[payments]\nretry.max_attempts = 6\ncircuit_breaker.ramp = '30s'\n");
+    let (rest, is) = ("payments.circuit_breaker.ramp: \"off\" -> \"30s\"", "payments.retry.max_attempts: 5 -> 6");
+    let lines: Vec<_> = std::iter::repeat_with(next).skip_while(|line| line != rest).take(2).collect();
+    assert_eq!(lines, [rest, is]);
+    fs::remove_file(&file).unwrap();
 }

@@ -14,6 +14,7 @@ mod rate_limit;
 mod registry;
 mod retry;
 mod saga;
+mod settings;
 mod standard;
 mod step;
 mod support;

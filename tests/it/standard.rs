@@ -1,5 +1,8 @@
 //! The whole stack.
 
+mod live;
+mod order;
+
 use std::{
     convert::Infallible,
     future::ready,

@@ -11,6 +11,8 @@ use crate::{
 /// It looks at drops only. A service that answers everything, however late, is never found to have too much to do, so
 /// have a timeout inside the bulkhead.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Aimd {
     /// What is left of the limit after a window with drops. 0.5 to 1 (1 excluded), by default 0.9 (Netflix's).
@@ -25,7 +27,7 @@ impl Default for Aimd {
 
 impl Aimd {
     pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
-        check("bulkhead.adaptive.aimd.backoff", self.backoff, 0.5..1.0, "at least 0.5 and less than 1")
+        check("bulkhead.adaptive.algorithm.aimd.backoff", self.backoff, 0.5..1.0, "at least 0.5 and less than 1")
     }
 
     pub(super) fn next(&self, load: &Load) -> (f64, Reason) {

@@ -21,6 +21,8 @@ use crate::{
 /// two move nothing. Differences from failsafe-go: the throughput is counted, not derived from the latency; what is
 /// correlated is not smoothed, so that the limit comes down as soon as latency goes up; drops make the limit smaller; and a limit that isn't used stays where it is.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Correlation {
     /// How many windows the long-term latency looks back. 10 to 100,000, by default 60 (failsafe-go's).
@@ -41,9 +43,9 @@ impl Default for Correlation {
 impl Correlation {
     pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
         let long = "between 10 and 100000";
-        check("bulkhead.adaptive.correlation.long_window", self.long_window, 10..=100_000, long)?;
-        check("bulkhead.adaptive.correlation.alpha", self.alpha, 1.0..=100.0, "between 1 and 100")?;
-        check("bulkhead.adaptive.correlation.beta", self.beta, self.alpha..=1000.0, "between alpha and 1000")
+        check("bulkhead.adaptive.algorithm.correlation.long_window", self.long_window, 10..=100_000, long)?;
+        check("bulkhead.adaptive.algorithm.correlation.alpha", self.alpha, 1.0..=100.0, "between 1 and 100")?;
+        check("bulkhead.adaptive.algorithm.correlation.beta", self.beta, self.alpha..=1000.0, "between alpha and 1000")
     }
 }
 

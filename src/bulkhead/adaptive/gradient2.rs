@@ -16,6 +16,8 @@ use crate::{
 /// queue is allowed for only while latency doesn't rise, without which a moderate overload lets the limit creep up.
 /// A limit that begins in the midst of an overload stays there.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Gradient2 {
     /// By how much the limit may grow a window while latency stays as it is. 1 to 1,000, by default 4 (Netflix's).
@@ -34,11 +36,11 @@ impl Default for Gradient2 {
 
 impl Gradient2 {
     pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
-        check("bulkhead.adaptive.gradient2.queue", self.queue, 1..=1000, "between 1 and 1000")?;
+        check("bulkhead.adaptive.algorithm.gradient2.queue", self.queue, 1..=1000, "between 1 and 1000")?;
         let smoothing = (self.smoothing, f64::MIN_POSITIVE..=1.0);
-        check("bulkhead.adaptive.gradient2.smoothing", smoothing.0, smoothing.1, "above 0 and at most 1")?;
+        check("bulkhead.adaptive.algorithm.gradient2.smoothing", smoothing.0, smoothing.1, "above 0 and at most 1")?;
         let long = "between 10 and 100000";
-        check("bulkhead.adaptive.gradient2.long_window", self.long_window, 10..=100_000, long)
+        check("bulkhead.adaptive.algorithm.gradient2.long_window", self.long_window, 10..=100_000, long)
     }
 }
 

@@ -48,6 +48,8 @@ use crate::config::{InvalidConfig, LONGEST, check};
 /// # drop(layer);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Adaptive {
     /// By which rule the limit moves. By default [`Correlation`].
@@ -63,6 +65,7 @@ pub struct Adaptive {
     /// How long calls are watched before the limit may move. 1 ms to an hour, by default a second.
     ///
     /// Longer is steadier, and slower to see an overload. A window with fewer than `min_samples` calls goes on.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub window: Duration,
     /// From how few calls something may be concluded. 1 to 1,000,000, by default 10 (Netflix's `WindowedLimit`).
     pub min_samples: usize,
@@ -75,6 +78,8 @@ pub struct Adaptive {
 
 /// By which rule an adaptive limit moves.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum Algorithm {
     /// By the gradient of latency, and by whether more calls at once bring more throughput.

@@ -148,7 +148,7 @@ fn the_defaults_are_as_documented() {
 
 #[test]
 fn nonsense_is_refused_with_the_settings_name() {
-    let refused = |settings: Adaptive| settings.validate(1_000_000).unwrap_err().setting();
+    let refused = |settings: Adaptive| settings.validate(1_000_000).unwrap_err().setting().to_owned();
     for settings in every_algorithm() {
         assert_eq!(settings.validate(1_000_000), Ok(()));
         assert_eq!(refused(settings.clone().max(0)), "bulkhead.adaptive.max");
@@ -159,13 +159,13 @@ fn nonsense_is_refused_with_the_settings_name() {
         assert_eq!(refused(settings.drop_tolerance(f64::NAN)), "bulkhead.adaptive.drop_tolerance");
     }
     let by = |algorithm| refused(Adaptive::by(algorithm));
-    assert_eq!(by(Algorithm::Aimd(Aimd { backoff: 1.0 })), "bulkhead.adaptive.aimd.backoff");
+    assert_eq!(by(Algorithm::Aimd(Aimd { backoff: 1.0 })), "bulkhead.adaptive.algorithm.aimd.backoff");
     let vegas = Vegas { beta: 1.0, ..Vegas::default() };
-    assert_eq!(by(Algorithm::Vegas(vegas)), "bulkhead.adaptive.vegas.beta");
+    assert_eq!(by(Algorithm::Vegas(vegas)), "bulkhead.adaptive.algorithm.vegas.beta");
     let gradient2 = Gradient2 { smoothing: 0.0, ..Gradient2::default() };
-    assert_eq!(by(Algorithm::Gradient2(gradient2)), "bulkhead.adaptive.gradient2.smoothing");
+    assert_eq!(by(Algorithm::Gradient2(gradient2)), "bulkhead.adaptive.algorithm.gradient2.smoothing");
     let correlation = Correlation { alpha: f64::NAN, ..Correlation::default() };
-    assert_eq!(by(Algorithm::Correlation(correlation)), "bulkhead.adaptive.correlation.alpha");
+    assert_eq!(by(Algorithm::Correlation(correlation)), "bulkhead.adaptive.algorithm.correlation.alpha");
 }
 
 prop_compose! {

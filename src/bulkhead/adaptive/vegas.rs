@@ -18,6 +18,8 @@ use crate::{
 /// every so often, which under load is a bad one, and lets the limit creep up; nobody is kept waiting for a probe in
 /// either. A limit that begins in the midst of an overload takes that for the best there is.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Vegas {
     /// Below how many waiting, in steps, the limit goes up. 1 to 100, by default 3 (Netflix's).
@@ -38,9 +40,9 @@ impl Default for Vegas {
 
 impl Vegas {
     pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
-        check("bulkhead.adaptive.vegas.alpha", self.alpha, 1.0..=100.0, "between 1 and 100")?;
-        check("bulkhead.adaptive.vegas.beta", self.beta, self.alpha..=1000.0, "between alpha and 1000")?;
-        check("bulkhead.adaptive.vegas.epoch", self.epoch, 10..=100_000, "between 10 and 100000")
+        check("bulkhead.adaptive.algorithm.vegas.alpha", self.alpha, 1.0..=100.0, "between 1 and 100")?;
+        check("bulkhead.adaptive.algorithm.vegas.beta", self.beta, self.alpha..=1000.0, "between alpha and 1000")?;
+        check("bulkhead.adaptive.algorithm.vegas.epoch", self.epoch, 10..=100_000, "between 10 and 100000")
     }
 }
 

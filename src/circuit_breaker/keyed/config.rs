@@ -8,6 +8,8 @@ use crate::{
 
 /// The settings of a [`KeyedCircuitBreaker`](super::KeyedCircuitBreaker).
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct KeyedCircuitBreakerConfig {
     /// The settings of each key's breaker. [`WhenOpen::Pause`] is refused: a service is asked whether it is ready before

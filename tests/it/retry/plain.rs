@@ -316,18 +316,18 @@ fn nonsense_is_refused_by_name() {
     let with = |change: fn(&mut RetryConfig)| {
         let mut config = RetryConfig::default();
         change(&mut config);
-        Retry::with_config("test", config).map(drop).map_err(|invalid| invalid.setting())
+        Retry::with_config("test", config).map(drop).map_err(|invalid| invalid.setting().to_owned())
     };
     assert_eq!(with(|_| ()), Ok(()));
-    assert_eq!(with(|config| config.max_attempts = 0), Err("retry.max_attempts"));
-    assert_eq!(with(|config| config.max_attempts = 101), Err("retry.max_attempts"));
-    assert_eq!(with(|config| config.replay_at_most = usize::MAX), Err("retry.replay_at_most"));
-    assert_eq!(with(|config| config.backoff.factor = f64::NAN), Err("backoff.factor"));
-    assert_eq!(with(|config| config.backoff.base = Duration::ZERO), Err("backoff.base"));
-    assert_eq!(with(|config| config.backoff.jitter = Jitter::Spread(-1.0)), Err("backoff.jitter"));
+    assert_eq!(with(|config| config.max_attempts = 0), Err("retry.max_attempts".to_owned()));
+    assert_eq!(with(|config| config.max_attempts = 101), Err("retry.max_attempts".to_owned()));
+    assert_eq!(with(|config| config.replay_at_most = usize::MAX), Err("retry.replay_at_most".to_owned()));
+    assert_eq!(with(|config| config.backoff.factor = f64::NAN), Err("retry.backoff.factor".to_owned()));
+    assert_eq!(with(|config| config.backoff.base = Duration::ZERO), Err("retry.backoff.base".to_owned()));
+    assert_eq!(with(|config| config.backoff.jitter = Jitter::Spread(-1.0)), Err("retry.backoff.jitter".to_owned()));
     assert_eq!(
         with(|config| config.budget = BudgetConfig::Share { ratio: f64::NAN, per_second: 1 }),
-        Err("budget.ratio")
+        Err("retry.budget.share.ratio".to_owned())
     );
 }
 
@@ -338,7 +338,7 @@ fn nonsense_in_code_panics_with_the_setting_and_its_range() {
 }
 
 #[test]
-#[should_panic(expected = "invalid setting backoff.at_most: 1ms is not at least backoff.base")]
+#[should_panic(expected = "invalid setting retry.backoff.at_most: 1ms is not at least backoff.base")]
 fn nonsense_in_a_backoff_panics_too() {
     let _ = RetryLayer::new("test").backoff(Backoff::default().at_most(MS));
 }
