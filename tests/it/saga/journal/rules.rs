@@ -249,7 +249,11 @@ fn what_was_let_go_of_to_wait_is_claimed_when_its_time_has_come_and_what_has_an_
         one(journal, open(&SagaRow { lease_until: Some(400), wake_at: Some(9000), ..row(5, "x") }));
         assert_eq!(claimed(one(journal, claim("a", 500, ClaimScope::Expired))), [1, 2, 3, 5].map(id));
         assert_eq!(claimed(one(journal, claim("b", 500, ClaimScope::All))), [1, 2, 3, 5].map(id), "whose lease runs");
-        assert_eq!(claimed(one(journal, claim("b", 500, ClaimScope::One(id(4))))), [id(4)], "who names it needn't wait");
+        assert_eq!(
+            claimed(one(journal, claim("b", 500, ClaimScope::One(id(4))))),
+            [id(4)],
+            "who names it needn't wait"
+        );
 
         let wait = Change { let_go: true, wake_at: Some(600), ..Change::default() };
         assert_eq!(one(journal, append(fence(4, "b", 2), vec![], wait)), Written::Ok);
