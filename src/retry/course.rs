@@ -13,6 +13,7 @@ use crate::{
     backoff::Delays,
     budget::{Cost, Token},
     deadline::Deadline,
+    repeat::verdict::{Ask, Failure},
 };
 
 /// A `Retry-After` may make a wait longer by this much, and not shorter (AWS SDKs' retry specification 2.1).
@@ -39,24 +40,6 @@ struct Setbacks {
     last: Option<Cost>,
     /// An attempt may have been carried out.
     maybe_sent: bool,
-}
-
-/// An attempt that failed, and may be worth another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure {
-    pub(super) cost: Cost,
-    pub(super) ask: Option<Ask>,
-    /// The request may have reached the service.
-    pub(super) sent: bool,
-}
-
-/// How long the server asks to be left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
-    /// `Retry-After`.
-    About(Duration),
-    /// `grpc-retry-pushback-ms`.
-    Exactly(Duration),
 }
 
 /// Another attempt may be made, after a wait.

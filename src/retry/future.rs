@@ -13,15 +13,15 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use super::{
-    course::{Course, Failure, Tokens},
+    course::{Course, Tokens},
     event,
     handle::GaveUp,
-    protocol::{Repeat, Unsaid, Verdict},
 };
-
-/// How long a gRPC answer's first frame is waited for once its head is there. A stream whose first message comes later,
-/// such as a subscription's, is handed on by then, and not retried from there on.
-pub const FIRST_FRAME_WITHIN: Duration = Duration::from_millis(10);
+use crate::repeat::{
+    FIRST_FRAME_WITHIN,
+    protocol::Repeat,
+    verdict::{Failure, Unsaid, Verdict},
+};
 
 pin_project! {
     /// The future of a [`RetryService`](super::RetryService).

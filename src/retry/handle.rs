@@ -8,12 +8,13 @@ use std::{
     },
 };
 
-use super::{config::RetryConfig, event, replay::Limit};
+use super::{config::RetryConfig, event};
 use crate::{
     budget::Budget,
     config::InvalidConfig,
     name::Name,
     registered::{Listed, Registered},
+    repeat::replay::{Limit, Oversized},
 };
 
 /// A retry policy: what [`RetryLayer::handle`](super::RetryLayer::handle) gives, to watch it and to set it anew. A clone
@@ -243,7 +244,7 @@ impl Core {
             let settings = Arc::new(Settings {
                 config: config.clone(),
                 budget: budget.clone(),
-                limit: Limit::counted(config.replay_at_most, Arc::clone(self)),
+                limit: Limit::counted(config.replay_at_most, Arc::clone(self) as Arc<dyn Oversized>),
                 core: Arc::clone(self),
                 version: self.version.load(Ordering::Relaxed),
             });
@@ -264,10 +265,12 @@ impl Core {
         self.counts.gave_up[why as usize].fetch_add(1, Ordering::Relaxed);
         event::gave_up(&self.name, why);
     }
+}
 
-    pub(super) fn too_large(&self, at_most: usize) {
+impl Oversized for Core {
+    fn too_large(&self, limit: usize) {
         self.count(|counts| &counts.too_large);
-        event::too_large(&self.name, at_most);
+        event::too_large(&self.name, limit);
     }
 }
 

@@ -5,12 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode, request};
 use tower_layer::Layer;
 
-use super::{
-    config::RetryConfig,
-    handle::Retry,
-    rules::{Idempotent, OnCodes, OnMethods, RetryIf, SafeWhen, Stock},
-    service::RetryService,
-};
+use super::{config::RetryConfig, handle::Retry, service::RetryService};
 use crate::{
     BoxError,
     backoff::Backoff,
@@ -18,6 +13,7 @@ use crate::{
     config::{InvalidConfig, or_panic},
     name::Name,
     protocol::{Grpc, Http, Plain, grpc::Code},
+    repeat::rules::{Idempotent, OnCodes, OnMethods, RetryIf, SafeWhen, Stock},
 };
 
 /// Puts services under a retry policy. See the [module](super).

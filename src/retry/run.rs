@@ -8,11 +8,15 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
-    attempt::Attempt,
-    course::{Course, Failure},
+    course::Course,
     handle::{GaveUp, Retry},
 };
-use crate::{budget::Cost, protocol::cause, rejection::Rejection};
+use crate::{
+    budget::Cost,
+    protocol::cause,
+    rejection::Rejection,
+    repeat::{Attempt, verdict::Failure},
+};
 
 impl Retry {
     /// Runs `operation`, and runs it again while it fails with an error of which `helps` says that another attempt

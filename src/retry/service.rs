@@ -11,10 +11,11 @@ use super::{
     course::Course,
     future::{Later, ResponseFuture},
     handle::{Retry, Settings},
-    protocol::Repeat,
-    rules::Stock,
 };
-use crate::protocol::Plain;
+use crate::{
+    protocol::Plain,
+    repeat::{Stock, protocol::Repeat},
+};
 
 /// Calls the inner service again when another attempt is allowed and may help. Made by a
 /// [`RetryLayer`](super::RetryLayer).

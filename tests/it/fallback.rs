@@ -1,0 +1,6 @@
+//! The fallback, in dialogue.
+
+mod grpc;
+mod http;
+mod limit;
+mod plain;
