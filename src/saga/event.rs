@@ -22,6 +22,7 @@ pub(crate) fn reached(course: &Course, stage: Stage) {
         Stage::Decided { committed: true } => debug!(%saga, %name, "saga committed"),
         Stage::Decided { committed: false } => info!(%saga, %name, "saga is being undone"),
         Stage::Settled(State::Parked) => error!(%saga, %name, "saga parked: somebody must look at it"),
+        Stage::Settled(state) if !state.is_final() => debug!(%saga, %name, "saga waits, and is let go of meanwhile"),
         Stage::Settled(state) => debug!(%saga, %name, state = state.as_str(), "saga is at rest"),
         Stage::Lost(lost) => warn!(%saga, %name, ?lost, "saga is not in our hands any more"),
     }

@@ -27,6 +27,13 @@ pub struct CoordinatorConfig {
     pub undo_timeout: Duration,
     /// How many undos and promised calls are made at once, over all sagas, from 1 on; 64 by default.
     pub at_once: usize,
+    /// How many sagas that others left are held at once, to be undone or finished, from 1 to 1,000,000; 1,000 by default.
+    /// More stay in the journal and are taken over, the oldest first, as these come to rest. What has to wait for longer than
+    /// a [`lease`](Self::lease) is let go of until then, and counts no more; what waits for its trial (see
+    /// [`takeovers`](Self::takeovers)) counts, and so does a definition that is past its pivot or goes on. A larger number
+    /// takes as much more memory, each saga with all its steps' arguments; a smaller one is filled anew more often. No bound
+    /// to what this coordinator begins itself.
+    pub recover_at_once: usize,
     /// How often a saga may be taken over, without getting anywhere, from owners that died, before it is suspected of being
     /// what kills them. 3 by default.
     ///
@@ -53,6 +60,7 @@ impl Default for CoordinatorConfig {
             backoff: Backoff::exponential(Duration::from_millis(200)).at_most(Duration::from_secs(60)),
             undo_timeout: Duration::from_secs(10),
             at_once: 64,
+            recover_at_once: 1000,
             takeovers: 3,
             retention: Duration::from_secs(24 * 60 * 60),
             argument_limit: 64 << 10,
@@ -73,6 +81,8 @@ impl CoordinatorConfig {
         self.backoff.validate()?;
         check_duration("coordinator.undo_timeout", self.undo_timeout)?;
         check("coordinator.at_once", self.at_once, 1..=1_000_000, "between 1 and 1,000,000")?;
+        let recover_at_once = self.recover_at_once;
+        check("coordinator.recover_at_once", recover_at_once, 1..=1_000_000, "between 1 and 1,000,000")?;
         check("coordinator.takeovers", self.takeovers, 1.., "at least 1")?;
         check_duration("coordinator.retention", self.retention)?;
         check("coordinator.argument_limit", self.argument_limit, 1..=1 << 20, "between 1 byte and 1 MiB")?;

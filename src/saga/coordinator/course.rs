@@ -16,7 +16,10 @@ use crate::{
     failpoint,
     name::Name,
     saga::{
-        coordinator::hub::{AtWork, Hub, shortened},
+        coordinator::{
+            hub::{AtWork, Hub, shortened},
+            places::Place,
+        },
         error::{Kind, SagaError},
         event,
         journal::{Ack, Action, Change, Invocation, JournalError, Millis, Room, State, Write, Written},
@@ -37,7 +40,7 @@ pub(crate) struct Course {
     /// Something was put into the inner for the one that conducts.
     put: Notify,
     /// Until it settles: whoever keeps a handle after that keeps nobody from draining.
-    at_work: Mutex<Option<AtWork>>,
+    at_work: Mutex<(Option<AtWork>, Option<Place>)>,
 }
 
 #[derive(Debug)]
@@ -71,7 +74,7 @@ pub(crate) enum Stage {
     Running,
     /// It is durable which way it goes.
     Decided { committed: bool },
-    /// It is at rest, or parked.
+    /// It is at rest, or parked, or waits without anybody.
     Settled(State),
     /// Nothing more is heard of it here.
     Lost(Lost),
@@ -110,8 +113,13 @@ impl Course {
             inner: Mutex::new(inner),
             stage: watch::Sender::new(Stage::Running),
             put: Notify::new(),
-            at_work: Mutex::new(Some(at_work)),
+            at_work: Mutex::new((Some(at_work), None)),
         })
+    }
+
+    /// It holds `place` until it settles.
+    pub(crate) fn occupy(&self, place: Place) {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(place);
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
@@ -225,7 +233,7 @@ impl Course {
     }
 
     fn leave(&self) {
-        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(std::mem::take(&mut *self.at_work.lock().unwrap_or_else(PoisonError::into_inner)));
     }
 }
 

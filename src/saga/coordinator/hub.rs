@@ -12,7 +12,7 @@ use crate::{
     BoxError, Deadline, Rejection,
     saga::{
         CoordinatorConfig,
-        coordinator::{clock::Clock, registry::Registry, suspects::Suspects, turns::Turns},
+        coordinator::{clock::Clock, places::Places, registry::Registry, suspects::Suspects, turns::Turns},
         definition::Resume,
         error::{Kind, SagaError},
         journal::{Invocation, SagaRow, State, Writer},
@@ -35,6 +35,8 @@ pub(crate) struct Hub {
     pub(crate) exclusive: Turns,
     /// Sagas that may be what killed their coordinators.
     pub(crate) suspects: Arc<Suspects>,
+    /// For what others left.
+    pub(crate) places: Arc<Places>,
     definitions: Vec<Arc<dyn Resume>>,
     /// How many undos and promised calls are made at once.
     slots: Semaphore,
@@ -61,6 +63,7 @@ impl Hub {
             clock: Clock::start(),
             owner: SagaId::new().to_string(),
             slots: Semaphore::new(config.at_once),
+            places: Arc::new(Places::new(config.recover_at_once)),
             config,
             calls,
             keys: Turns::default(),

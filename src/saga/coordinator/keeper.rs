@@ -16,6 +16,7 @@ use crate::{
         coordinator::{
             course::Course,
             hub::Hub,
+            places::{Place, Places, TakingOver},
             suspects::{self, Verdict},
         },
         definition::{Found, Resume},
@@ -36,6 +37,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 pub(crate) fn keep(hub: &Arc<Hub>) {
     let every = (hub.config.lease / 6).max(Duration::from_millis(1));
     tokio::spawn(keeping(Arc::downgrade(hub), every));
+    tokio::spawn(filling(Arc::downgrade(hub), hub.closing.subscribe(), Arc::clone(&hub.places)));
     if let Some(releases) = hub.writer.releases().filter(|_| !hub.writer.is_exclusive()) {
         tokio::spawn(listening(Arc::downgrade(hub), hub.closing.subscribe(), releases));
     }
@@ -56,9 +58,8 @@ async fn keeping(hub: Weak<Hub>, every: Duration) {
         if nth.is_multiple_of(2) {
             kept = renew(&hub).await;
         }
-        // Nobody else writes to an exclusive journal, so nobody else's leases run out in it.
-        if kept.is_ok() && !hub.writer.is_exclusive() {
-            kept = take_over(&hub, false).await;
+        if kept.is_ok() {
+            kept = take_over(&hub).await;
         }
         if let Some(court) = hub.suspects.court(hub.config.lease, Instant::now()) {
             tokio::spawn(court.hold(Arc::downgrade(&hub)));
@@ -85,7 +86,28 @@ async fn listening(hub: Weak<Hub>, mut closing: watch::Receiver<bool>, mut relea
         let Some(hub) = hub.upgrade() else { return };
         let Some(_at_work) = hub.enter() else { return };
         // What fails here fails in the next round of what keeps the sagas, which says so.
-        if take_over(&hub, false).await.is_err() {
+        if take_over(&hub).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes over more when half of what was taken over is at rest, if there was more than could be held.
+async fn filling(hub: Weak<Hub>, mut closing: watch::Receiver<bool>, places: Arc<Places>) {
+    loop {
+        tokio::select! {
+            () = places.freed() => {}
+            // An error is that the coordinator is gone.
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+        let Some(hub) = hub.upgrade() else { return };
+        let Some(_at_work) = hub.enter() else { return };
+        let taking_over = places.taking_over().await;
+        if !taking_over.is_left() || !places.is_worth_while() {
+            continue;
+        }
+        // What fails here fails in the next round of what keeps the sagas, which says so.
+        if fill(&hub, &taking_over).await.is_err() {
             return;
         }
     }
@@ -106,28 +128,41 @@ async fn prune(hub: &Hub) -> Result<(), JournalError> {
     }
 }
 
-/// Takes over what nobody holds, and has it undone or finished. `at_start` nobody else is alive who could hold what is in
-/// an exclusive journal.
-pub(crate) async fn take_over(hub: &Arc<Hub>, at_start: bool) -> Result<(), JournalError> {
-    let all = at_start && hub.writer.is_exclusive();
+/// Takes over what nobody holds, as far as there are places, and has it undone or finished. Nobody else is alive who could
+/// hold what is in an exclusive journal.
+pub(crate) async fn take_over(hub: &Arc<Hub>) -> Result<(), JournalError> {
+    let taking_over = hub.places.taking_over().await;
+    fill(hub, &taking_over).await
+}
+
+async fn fill(hub: &Arc<Hub>, taking_over: &TakingOver<'_>) -> Result<(), JournalError> {
     loop {
+        // Nobody could look.
+        taking_over.leave(true);
+        let Some(mut kept) = taking_over.keep(AT_ONCE) else { return Ok(()) };
         let claim = Write::Claim {
             owner: hub.owner.clone(),
             now: hub.clock.now(),
             lease_until: hub.lease_until(),
-            scope: if all { ClaimScope::All } else { ClaimScope::Expired },
-            limit: AT_ONCE,
+            scope: if hub.writer.is_exclusive() { ClaimScope::All } else { ClaimScope::Expired },
+            limit: kept.len(),
             most_takeovers: suspects::most_takeovers(hub.config.takeovers),
         };
+        let limit = kept.len() as usize;
         let Written::Claimed(claimed) = hub.writer.write(claim).await? else { return Ok(()) };
         if !claimed.is_empty() {
             failpoint::reach("C18").await;
         }
-        let was_last = claimed.len() < AT_ONCE as usize;
+        let was_last = claimed.len() < limit;
         for (row, records) in claimed {
-            taken(hub, &row, &records);
+            // A journal that gives more than it was asked for has them left to the next start.
+            let Some(place) = kept.place() else { break };
+            taken(hub, &row, &records, place);
         }
-        if was_last {
+        drop(kept);
+        taking_over.leave(!was_last);
+        // One or two at a time isn't worth a transaction; when half of the places are free, it goes on.
+        if was_last || !hub.places.is_worth_while() {
             return Ok(());
         }
     }
@@ -140,27 +175,35 @@ pub(crate) struct Taken {
     pub(crate) since: Millis,
     /// Why it isn't gone on with, but parked.
     pub(crate) poisoned: Option<String>,
+    /// Whether somebody waits to see what comes of it, so that it isn't let go of before.
+    pub(crate) on_trial: bool,
 }
 
 /// Has it recovered, if it isn't what kills coordinators.
-fn taken(hub: &Arc<Hub>, row: &SagaRow, records: &[Record]) {
+fn taken(hub: &Arc<Hub>, row: &SagaRow, records: &[Record], place: Place) {
     let since = hub.clock.now();
     let poisoned = match suspects::verdict(row.takeovers, hub.config.takeovers) {
         Verdict::Innocent => {
             hub.suspects.disturb(Instant::now());
             None
         }
-        Verdict::Suspect => return hub.suspects.add(row, since),
+        Verdict::Suspect => return hub.suspects.add(row, since, place),
         Verdict::Culprit => Some(format!(
             "its coordinator died each time it was tried: taken over {} times without getting anywhere, at last alone",
             row.takeovers
         )),
     };
-    recover(hub, row, records, &Taken { since, poisoned });
+    recover(hub, row, records, &Taken { since, poisoned, on_trial: false }, place);
 }
 
 /// Has a saga that was taken over undone or finished.
-pub(crate) fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record], taken: &Taken) -> Option<Arc<Course>> {
+pub(crate) fn recover(
+    hub: &Arc<Hub>,
+    row: &SagaRow,
+    records: &[Record],
+    taken: &Taken,
+    place: Place,
+) -> Option<Arc<Course>> {
     let machine = match Machine::taken_over(row, records, hub.config.rules()) {
         Ok(machine) => machine,
         Err(inconsistent) => {
@@ -177,7 +220,13 @@ pub(crate) fn recover(hub: &Arc<Hub>, row: &SagaRow, records: &[Record], taken: 
     let definition = hub.definition(row.name.as_str(), row.version).filter(|definition| {
         is_decided || definition.is_at_pivot(records) || (definition.goes_on() && poisoned.is_none())
     });
-    course.tell(|machine, _| machine.recover(poisoned, definition.is_some(), taken.since));
+    course.occupy(place);
+    course.tell(|machine, now| {
+        machine.recover(poisoned, definition.is_some(), taken.since);
+        if !taken.on_trial {
+            machine.let_go_if_longer_than(hub.config.lease, now);
+        }
+    });
     course.conducted();
     if let Some(definition) = definition {
         let until = row.deadline.map(|deadline| Instant::now() + hub.clock.until(deadline));

@@ -5,6 +5,7 @@ mod config;
 pub(crate) mod course;
 pub(crate) mod hub;
 pub(crate) mod keeper;
+pub(crate) mod places;
 pub(crate) mod registry;
 pub(crate) mod suspects;
 pub(crate) mod turns;
@@ -275,7 +276,8 @@ impl CoordinatorBuilder {
         Self { config, ..self }
     }
 
-    /// Opens the journal, takes over what was left in it, and begins to undo or finish that.
+    /// Opens the journal, takes over what was left in it, or as much as it may
+    /// [hold at once](CoordinatorConfig::recover_at_once), and begins to undo or finish that.
     ///
     /// # Errors
     ///
@@ -299,7 +301,7 @@ impl CoordinatorBuilder {
         if !unregistered.is_empty() || !definitions.is_empty() {
             return Err(StartError::Unregistered { calls: unregistered, definitions });
         }
-        keeper::take_over(&hub, true).await.map_err(StartError::Journal)?;
+        keeper::take_over(&hub).await.map_err(StartError::Journal)?;
         keeper::keep(&hub);
         Ok(Coordinator { hub })
     }

@@ -6,7 +6,7 @@
 //! trial when a coordinator died.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -20,6 +20,7 @@ use crate::{
             course::{Course, Stage},
             hub::Hub,
             keeper::{self, Taken},
+            places::Place,
         },
         journal::{ClaimScope, JournalError, Millis, SagaRow, Write, Written},
         machine::Doing,
@@ -59,7 +60,8 @@ pub(crate) struct Suspects(Mutex<Held>);
 
 #[derive(Debug)]
 struct Held {
-    waiting: BTreeSet<Suspect>,
+    /// Each in its place, so that they are bounded.
+    waiting: BTreeMap<Suspect, Place>,
     /// When something was taken over last, or the coordinator began.
     disturbed: Instant,
     on_trial: bool,
@@ -80,16 +82,17 @@ pub(crate) struct Court(Arc<Suspects>);
 
 impl Suspects {
     pub(crate) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Held { waiting: BTreeSet::new(), disturbed: now, on_trial: false }))
+        Self(Mutex::new(Held { waiting: BTreeMap::new(), disturbed: now, on_trial: false }))
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, row: &SagaRow, since: Millis) {
+    pub(crate) fn add(&self, row: &SagaRow, since: Millis, place: Place) {
         tracing::warn!(saga = %row.id, name = %row.name, takeovers = row.takeovers, "saga is suspected; it is tried alone");
-        self.held().waiting.insert(Suspect { takeovers: row.takeovers, id: row.id, since });
+        let before = self.held().waiting.insert(Suspect { takeovers: row.takeovers, id: row.id, since }, place);
+        debug_assert!(before.is_none(), "it was taken over twice in the same epoch");
     }
 
     /// Something else was taken over: if the process dies now, it may be that.
@@ -115,7 +118,7 @@ impl Held {
 }
 
 impl Court {
-    fn next(&self, quiet: Duration, now: Instant) -> Option<Suspect> {
+    fn next(&self, quiet: Duration, now: Instant) -> Option<(Suspect, Place)> {
         let mut held = self.0.held();
         if held.may_try(quiet, now) { held.waiting.pop_first() } else { None }
     }
@@ -123,9 +126,9 @@ impl Court {
     /// Tries one after the other, until there is nobody left, or something else happens.
     pub(crate) async fn hold(self, hub: Weak<Hub>) {
         while let Some(hub) = hub.upgrade()
-            && let Some(suspect) = self.next(hub.config.lease, Instant::now())
+            && let Some((suspect, place)) = self.next(hub.config.lease, Instant::now())
         {
-            match begin(&hub, suspect).await {
+            match begin(&hub, suspect, place).await {
                 Ok(Some(course)) => {
                     drop(hub);
                     watch(&course).await;
@@ -145,7 +148,7 @@ impl Drop for Court {
 }
 
 /// Has a suspect recovered, after a mark that it was.
-async fn begin(hub: &Arc<Hub>, suspect: Suspect) -> Result<Option<Arc<Course>>, JournalError> {
+async fn begin(hub: &Arc<Hub>, suspect: Suspect, place: Place) -> Result<Option<Arc<Course>>, JournalError> {
     // Whoever drains waits for this, so that it isn't claimed after all was let go of.
     let Some(_at_work) = hub.enter() else { return Ok(None) };
     let mark = Write::Claim {
@@ -160,7 +163,7 @@ async fn begin(hub: &Arc<Hub>, suspect: Suspect) -> Result<Option<Arc<Course>>, 
     let Some((row, records)) = marked.pop() else { return Ok(None) };
     tracing::warn!(saga = %row.id, name = %row.name, takeovers = row.takeovers, "saga is tried alone");
     failpoint::reach("C18").await;
-    Ok(keeper::recover(hub, &row, &records, &Taken { since: suspect.since, poisoned: None }))
+    Ok(keeper::recover(hub, &row, &records, &Taken { since: suspect.since, poisoned: None, on_trial: true }, place))
 }
 
 /// Returns when the trial is over. Whoever lived through it is acquitted; but not if the coordinator ends meanwhile, which
@@ -186,7 +189,10 @@ async fn watch(course: &Course) {
         }
     }
     tracing::info!(saga = %course.id(), name = %course.name(), "saga has done no harm; its takeovers are counted anew");
-    course.tell(|machine, _| machine.acquit());
+    course.tell(|machine, now| {
+        machine.acquit();
+        machine.let_go_if_longer_than(lease, now);
+    });
 }
 
 #[cfg(all(test, not(buttress_loom)))]
@@ -206,7 +212,7 @@ mod tests {
 
     fn suspect(suspects: &Suspects, number: u8, takeovers: u32) {
         let suspect = Suspect { takeovers, id: SagaId::from_bytes([number; 16]), since: 0 };
-        suspects.held().waiting.insert(suspect);
+        suspects.held().waiting.insert(suspect, Place::spare());
     }
 
     #[tokio::test(start_paused = true)]
@@ -234,7 +240,7 @@ mod tests {
         }
         let court = suspects.court(LEASE, later).unwrap();
         assert!(suspects.court(LEASE, later).is_none());
-        let order = std::iter::from_fn(|| court.next(LEASE, later)).map(|suspect| suspect.id);
+        let order = std::iter::from_fn(|| court.next(LEASE, later)).map(|(suspect, _)| suspect.id);
         assert_eq!(order.collect::<Vec<_>>(), [2, 3, 1].map(|number| SagaId::from_bytes([number; 16])));
         drop(court);
         suspect(&suspects, 4, 4);

@@ -161,7 +161,7 @@ impl Held {
         kept.extend_from_slice(records);
         let key = row.scope_key.clone();
         change.apply(row);
-        if row.owner.is_none() && !row.state.is_final() && row.state != State::Parked {
+        if row.owner.is_none() && !row.state.is_final() && row.state != State::Parked && row.wake_at.is_none() {
             self.releases.tell();
         }
         if let (Some(key), None) = (key, &row.scope_key) {
@@ -178,9 +178,10 @@ impl Held {
     fn claimable(&mut self, owner: &str, now: Millis, scope: &ClaimScope) -> impl Iterator<Item = &mut Kept> {
         let expired = move |row: &SagaRow| row.lease_until.is_none_or(|until| until < now);
         let mine = move |row: &SagaRow| row.owner.as_deref() == Some(owner);
+        let waits = move |row: &SagaRow| row.owner.is_none() && row.wake_at.is_some_and(|at| at > now);
         let wanted = move |row: &SagaRow| match scope {
-            ClaimScope::Expired => row.state != State::Parked && !mine(row) && expired(row),
-            ClaimScope::All => row.state != State::Parked && !mine(row),
+            ClaimScope::Expired => row.state != State::Parked && !mine(row) && !waits(row) && expired(row),
+            ClaimScope::All => row.state != State::Parked && !mine(row) && !waits(row),
             ClaimScope::One(id) => row.id == *id && (mine(row) || expired(row)),
         };
         self.sagas.values_mut().filter(move |kept| !kept.row.state.is_final() && wanted(&kept.row))
@@ -191,7 +192,7 @@ impl Held {
         for row in held.filter(|row| !row.state.is_final() && row.owner.as_deref() == Some(owner)) {
             row.lease_until = until;
             if until.is_none() {
-                row.owner = None;
+                (row.owner, row.wake_at) = (None, None);
             }
         }
         Written::Ok

@@ -28,9 +28,12 @@
 //! - **A commit whose answer was lost** may have happened. Connect anew, and look for what the batch appended by saga, `seq`
 //!   and epoch: if it is there, the batch happened, for it is one transaction. If neither can be found out, the answer is an
 //!   error, after which the journal isn't written any more: don't write it again blindly.
+//! - **What waits is left alone**: a claim, but for [`ClaimScope::One`], skips what has no owner and a `wake_at` after the
+//!   claim's `now`. What has an owner is claimed whatever its `wake_at`, and releasing clears it. By clocks that differ such
+//!   a saga is only tried sooner or later; compare it with the claim's `now`, or with the database's.
 //! - **What is let go of is announced**, if another coordinator is to begin with it at once, and not when it next looks,
 //!   within a sixth of a lease: `NOTIFY` in the transaction of a [`Write::Release`] (and of an append that lets go of what is
-//!   neither at rest nor parked), and a task that `LISTEN`s and [tells](Releases::tell) the
+//!   neither at rest nor parked, and has no `wake_at`), and a task that `LISTEN`s and [tells](Releases::tell) the
 //!   [`releases`](Journal::releases); also when it had to connect anew, for it may have missed one.
 //!
 //! [`is_exclusive`](Journal::is_exclusive) is `false` for such a store. What it answers can be held against a
@@ -169,12 +172,13 @@ pub enum Write {
         /// What changes in its row.
         change: Change,
     },
-    /// A coordinator takes over what is unfinished and nobody holds a lease on; parked sagas are left alone. It counts as a
-    /// takeover if there was an owner, who then died of it or of something else; not if the saga was let go of.
+    /// A coordinator takes over what is unfinished and nobody holds a lease on; parked sagas are left alone, and so are those
+    /// that were let go of to wait, until their [`wake_at`](SagaRow::wake_at). It counts as a takeover if there was an owner,
+    /// who then died of it or of something else; not if the saga was let go of.
     Claim {
         /// Who.
         owner: String,
-        /// The time; leases that end before it have run out.
+        /// The time; leases that end before it have run out, and what waits until then, or waited for less, is due.
         now: Millis,
         /// Until when the sagas are held.
         lease_until: Millis,
@@ -193,7 +197,8 @@ pub enum Write {
         /// Until when.
         lease_until: Millis,
     },
-    /// A coordinator lets go of all that it holds, so that others needn't wait.
+    /// A coordinator lets go of all that it holds, so that others needn't wait: also not for what it would have waited for
+    /// itself, so `wake_at` is cleared. What it let go of before keeps its time.
     Release {
         /// Who.
         owner: String,
@@ -236,7 +241,7 @@ pub struct Change {
     pub state: Option<State>,
     /// It got somewhere: takeovers are counted from zero again.
     pub progress: bool,
-    /// It needs no owner now: it is at rest, or parked.
+    /// It needs no owner now: it is at rest, or parked, or waits until [`wake_at`](Self::wake_at).
     pub let_go: bool,
     /// When it came to rest, and when it may be forgotten.
     pub ended: Option<(Millis, Millis)>,

@@ -30,7 +30,7 @@ impl Machine {
 
     /// Begins what can be begun, once it is durable which way to go.
     pub(super) fn advance(&mut self, now: Millis) {
-        if self.lost || self.told.settled {
+        if self.lost || self.told.settled || self.letting_go {
             return;
         }
         let decided = match self.progress.phase() {
@@ -47,14 +47,14 @@ impl Machine {
         }
         self.end_if_nothing_is_left(now);
         if let Some(at) = self.next_wake() {
-            self.commands.push_back(Command::Wake { at });
+            self.wait(at, now);
         }
     }
 
     pub(super) fn undertake(&mut self, index: usize, now: Millis) {
         let item = &self.progress.items()[index];
         let due = match self.live[index] {
-            Live::Idle => self.progress.not_before(item, self.taken_over) <= now,
+            Live::Idle => self.not_before(item) <= now,
             Live::Until(at) => at <= now,
             Live::Running => false,
         };
@@ -63,7 +63,7 @@ impl Machine {
         }
         if !due {
             if self.live[index] == Live::Idle {
-                self.live[index] = Live::Until(self.progress.not_before(item, self.taken_over));
+                self.live[index] = Live::Until(self.not_before(item));
             }
             return;
         }

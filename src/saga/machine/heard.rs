@@ -18,6 +18,9 @@ impl Machine {
             }
             !is_durable
         });
+        if self.letting_go {
+            return self.let_go();
+        }
         self.advance(now);
         self.flush();
     }
@@ -93,7 +96,8 @@ impl Machine {
     }
 
     pub(super) fn taken(&mut self, now: Millis) {
-        self.taken_over = Some(now);
+        // Settling isn't begun anew.
+        self.taken_over.get_or_insert(now);
         let (owner, epoch) = (self.fence.owner.clone(), self.fence.epoch);
         self.note(Entry::Takeover { owner, epoch }, now);
     }

@@ -9,6 +9,7 @@ mod handler;
 mod heard;
 mod progress;
 mod trial;
+mod waiting;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -60,10 +61,14 @@ pub(crate) struct Machine {
     /// More steps may come after the commit: those of a definition, after its pivot.
     held: bool,
     told: Told,
-    /// When it was, if another coordinator began it.
+    /// When it was, or when this coordinator first knew which way it goes, if another coordinator began it.
     taken_over: Option<Millis>,
     /// Records below this one are another coordinator's.
     inherited: u32,
+    /// How long the saga may wait here, if it isn't for as long as it takes.
+    patience: Option<Millis>,
+    /// It was written that the saga has no owner any more.
+    letting_go: bool,
     /// Another coordinator holds the saga, or the journal failed: nothing more is decided here.
     lost: bool,
     commands: VecDeque<Command>,
@@ -98,7 +103,8 @@ pub(crate) enum Command {
     Decided { committed: bool },
     /// Come back [then](Machine::woken).
     Wake { at: Millis },
-    /// There is nothing left to be done here: the saga is at rest, or parked, or `None`, lost.
+    /// There is nothing left to be done here: the saga is at rest, or parked, or, unfinished, let go of to wait; or `None`,
+    /// lost.
     Settled(Option<State>),
 }
 
@@ -142,6 +148,7 @@ impl Machine {
         let mut machine = Self::with(row, Progress::of_unfinished(records)?, rules);
         machine.durable = machine.progress.next();
         machine.inherited = machine.progress.next();
+        machine.taken_over = waiting::known_since(records, row.owner.as_deref());
         machine.next_number = machine.progress.next_number();
         machine.live = vec![Live::Idle; machine.progress.items().len()];
         Ok(machine)
@@ -164,6 +171,8 @@ impl Machine {
             told: Told::default(),
             taken_over: None,
             inherited: 0,
+            patience: None,
+            letting_go: false,
             lost: false,
             commands: VecDeque::new(),
         }

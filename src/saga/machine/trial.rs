@@ -17,13 +17,13 @@ pub(crate) enum Doing {
 impl Machine {
     pub(crate) fn doing(&self, now: Millis) -> Doing {
         let items = || self.progress.items().iter().zip(&self.live);
-        if items().any(|(_, live)| *live == Live::Running) {
+        if self.is_under_way() {
             return Doing::UnderWay;
         }
         let mut doing = Doing::UnderWay;
         for (item, live) in items().filter(|(item, _)| !item.parked && self.progress.is_open(item)) {
             match live {
-                Live::Until(at) if *at != self.progress.not_before(item, self.taken_over) => return Doing::Waiting,
+                Live::Until(at) if *at != self.not_before(item) => return Doing::Waiting,
                 Live::Until(at) if *at > now => doing = Doing::Settling,
                 _ => {}
             }
@@ -36,8 +36,8 @@ impl Machine {
         let mut open = self.progress.items().iter().filter(|item| self.progress.is_open(item)).peekable();
         let is_parked = open.peek().is_some() && open.all(|item| item.parked);
         let is_ended = matches!(self.progress.phase(), Phase::Ended { .. });
-        // What is at rest or parked is let go of, and mustn't be written any more.
-        if self.lost || is_parked || is_ended {
+        // What is at rest, parked or waits is let go of, and mustn't be written any more.
+        if self.lost || self.letting_go || is_parked || is_ended {
             return;
         }
         let mut change = std::mem::take(&mut self.change);

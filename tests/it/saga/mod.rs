@@ -1,6 +1,7 @@
 //! Sagas, in memory and under paused time unless the point needs more.
 
 mod admin;
+mod bounded;
 mod cancel;
 mod controlled;
 mod course;

@@ -26,7 +26,7 @@ use super::{
 
 /// A journal that one coordinator has to itself, as a file is: what is in it is taken over at once.
 #[derive(Clone, Default)]
-struct Alone(MemoryJournal);
+pub(super) struct Alone(pub(super) MemoryJournal);
 
 impl Journal for Alone {
     fn write(&mut self, batch: &[Write]) -> Result<Vec<Written>, JournalError> {
@@ -69,7 +69,7 @@ impl Alone {
         self.0.clone().list(&Filter { state: None, name: None, before: None, limit: 1000 }).unwrap()
     }
 
-    fn coordinator(&self) -> CoordinatorBuilder {
+    pub(super) fn coordinator(&self) -> CoordinatorBuilder {
         Coordinator::with_inline_journal(self.clone())
     }
 
@@ -114,7 +114,7 @@ impl Alone {
     }
 
     /// As if so many coordinators had died of each.
-    fn accuse(&self, times: u32) {
+    pub(super) fn accuse(&self, times: u32) {
         let claim = |row: &SagaRow| Write::Claim {
             owner: "dead".to_owned(),
             now: u64::MAX,

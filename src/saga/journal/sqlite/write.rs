@@ -41,12 +41,14 @@ const CHANGE: &str = "UPDATE saga SET lsn = ?2, wake_at = ?3, takeovers = CASE W
 const CLAIMABLE_EXPIRED: &str = concat!(
     "SELECT id FROM saga INDEXED BY saga_unfinished WHERE ",
     unfinished!(),
-    " AND state <> 5 AND owner IS NOT ?1 AND (lease_until IS NULL OR lease_until < ?2) ORDER BY id LIMIT ?3"
+    " AND state <> 5 AND owner IS NOT ?1 AND (lease_until IS NULL OR lease_until < ?2)",
+    " AND (owner IS NOT NULL OR wake_at IS NULL OR wake_at <= ?2) ORDER BY id LIMIT ?3"
 );
 const CLAIMABLE_ALL: &str = concat!(
     "SELECT id FROM saga INDEXED BY saga_unfinished WHERE ",
     unfinished!(),
-    " AND state <> 5 AND owner IS NOT ?1 ORDER BY id LIMIT ?3"
+    " AND state <> 5 AND owner IS NOT ?1 AND (owner IS NOT NULL OR wake_at IS NULL OR wake_at <= ?2)",
+    " ORDER BY id LIMIT ?3"
 );
 const CLAIMABLE_ONE: &str = concat!(
     "SELECT id FROM saga WHERE id = ?4 AND ",
@@ -59,7 +61,7 @@ const CLAIM: &str = "UPDATE saga SET owner = ?2, epoch = epoch + 1, lease_until 
 const RENEW: &str =
     concat!("UPDATE saga INDEXED BY saga_unfinished SET lease_until = ?2 WHERE ", unfinished!(), " AND owner = ?1");
 const RELEASE: &str = concat!(
-    "UPDATE saga INDEXED BY saga_unfinished SET owner = NULL, lease_until = NULL WHERE ",
+    "UPDATE saga INDEXED BY saga_unfinished SET owner = NULL, lease_until = NULL, wake_at = NULL WHERE ",
     unfinished!(),
     " AND owner = ?1"
 );

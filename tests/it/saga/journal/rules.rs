@@ -241,6 +241,44 @@ fn takeovers_are_counted_up_to_a_limit_where_there_was_an_owner_and_come_down_to
 }
 
 #[test]
+fn what_was_let_go_of_to_wait_is_claimed_when_its_time_has_come_and_what_has_an_owner_at_once() {
+    each(|journal| {
+        for (number, wake_at) in [(1, None), (2, Some(499)), (3, Some(500)), (4, Some(501))] {
+            one(journal, open(&SagaRow { owner: None, lease_until: None, wake_at, takeovers: 2, ..row(number, "x") }));
+        }
+        one(journal, open(&SagaRow { lease_until: Some(400), wake_at: Some(9000), ..row(5, "x") }));
+        assert_eq!(claimed(one(journal, claim("a", 500, ClaimScope::Expired))), [1, 2, 3, 5].map(id));
+        assert_eq!(claimed(one(journal, claim("b", 500, ClaimScope::All))), [1, 2, 3, 5].map(id), "whose lease runs");
+        assert_eq!(
+            claimed(one(journal, claim("b", 500, ClaimScope::One(id(4))))),
+            [id(4)],
+            "who names it needn't wait"
+        );
+
+        let wait = Change { let_go: true, wake_at: Some(600), ..Change::default() };
+        assert_eq!(one(journal, append(fence(4, "b", 2), vec![], wait)), Written::Ok);
+        for (now, expected) in [(599, vec![]), (600, vec![id(4)])] {
+            assert_eq!(claimed(one(journal, claim("b", now, ClaimScope::All))), expected, "{now}");
+        }
+        assert_eq!(journal.saga(id(4)).unwrap().unwrap().takeovers, 2, "nobody died of it");
+    });
+}
+
+#[test]
+fn what_is_released_waits_for_nothing_and_what_was_let_go_of_before_keeps_its_time() {
+    each(|journal| {
+        for number in [1, 2] {
+            one(journal, open(&row(number, "a")));
+            let change = Change { let_go: number == 2, wake_at: Some(900), ..Change::default() };
+            one(journal, append(fence(number, "a", 1), vec![], change));
+        }
+        one(journal, Write::Release { owner: "a".into() });
+        assert_eq!([1, 2].map(|number| journal.saga(id(number)).unwrap().unwrap().wake_at), [None, Some(900)]);
+        assert_eq!(claimed(one(journal, claim("b", 500, ClaimScope::Expired))), [id(1)]);
+    });
+}
+
+#[test]
 fn one_saga_is_claimed_parked_or_not_unless_another_holds_it_or_it_is_over() {
     each(|journal| {
         six(journal);
