@@ -62,8 +62,8 @@ fn picture(sweep: &Sweep, points: &[Point]) -> Picture {
     let patience = if retries { 3000.0 } else { 1000.0 };
     let panel = |title: &str, y_axis, unit, lines| Panel {
         title: title.into(),
-        x: "calls that arrive, as a multiple of what the service can do".into(),
-        x_axis: if retries { [0.0, 3.0, 0.5] } else { [0.5, 3.0, 0.5] },
+        x: "load, as a multiple of what the service can do".into(),
+        x_axis: if retries { [0.0, 1.5, 0.25] } else { [0.5, 3.0, 0.5] },
         y_axis,
         unit,
         band: None,

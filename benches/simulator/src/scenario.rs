@@ -82,26 +82,25 @@ pub fn sweeps() -> Vec<Sweep> {
         },
         Sweep {
             name: "retries",
-            stacks: vec![
-                ("one attempt", stack::once),
-                ("three attempts", stack::thrice),
-                ("three, on a budget", stack::thrice_on_a_budget),
-                ("standard", stack::standard),
-            ],
-            loads: [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75].into_iter().chain(loads.into_iter().skip(2)).collect(),
+            stacks: retrying(),
+            loads: vec![0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0, 1.1, 1.25, 1.5],
             plan: after_a_dip,
         },
     ]
 }
 
-/// A load at which there is room, and ten seconds that change that.
-pub fn storm() -> Sweep {
-    let stacks: Vec<Named> = vec![
+fn retrying() -> Vec<Named> {
+    vec![
+        ("one attempt", stack::once),
         ("three attempts", stack::thrice),
         ("three, on a budget", stack::thrice_on_a_budget),
         ("standard", stack::standard),
-    ];
-    Sweep { name: "storm", stacks, loads: vec![STORM_LOAD], plan: after_a_dip }
+    ]
+}
+
+/// A load at which there is room, and ten seconds that change that.
+pub fn storm() -> Sweep {
+    Sweep { name: "storm", stacks: retrying(), loads: vec![STORM_LOAD], plan: after_a_dip }
 }
 
 /// The same load for three minutes, of which the last one counts: an adaptive limit moves once a second.
