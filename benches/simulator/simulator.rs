@@ -34,7 +34,7 @@ fn main() {
     let storms = scenario::points(&scenario::storm(), seed);
     write("overload-storm.csv", &scenario::storm_csv(&storms));
     write("overload-storm.svg", &storm_picture(&storms).svg());
-    println!("\npictures and figures are in {}", folder.display());
+    println!("\npictures and figures are in {}", folder.canonicalize().unwrap_or(folder).display());
 }
 
 /// Goodput and p99, as a part of the capacity and in milliseconds.
@@ -45,7 +45,8 @@ fn table(sweep: &Sweep, points: &[Point]) {
     for (stack, _) in &sweep.stacks {
         let of = |load: &f64| {
             let report = &points.iter().find(|point| point.stack == *stack && point.load == *load).unwrap().report;
-            format!("{:>6.1} {:>4.0}", 100.0 * report.goodput / Setup::default().capacity(), report.p99)
+            let p99 = if report.p99.is_nan() { "-".into() } else { format!("{:.0}", report.p99) };
+            format!("{:>6.1} {p99:>4}", 100.0 * report.goodput / Setup::default().capacity())
         };
         println!("{stack:26}{}", cells(&of));
     }

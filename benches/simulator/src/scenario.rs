@@ -148,12 +148,13 @@ pub fn points(sweep: &Sweep, seed: u64) -> Vec<Point> {
 /// The first line of [`csv`].
 pub const HEAD: &str = "sweep,stack,load,calls,good,refused,late,goodput,p90_ms,p99_ms,attempts_a_call\n";
 
-/// A line for each point.
+/// A line for each point. Where nobody was answered in time, there are no quantiles.
 pub fn csv(sweep: &str, points: &[Point]) -> String {
     points.iter().fold(String::new(), |mut text, Point { stack, load, report }| {
         let Report { calls, good, refused, late, goodput, p90, p99, attempts, .. } = report;
         let counts = format!("{calls},{good},{refused},{late}");
-        writeln!(text, "{sweep},\"{stack}\",{load},{counts},{goodput:.1},{p90:.0},{p99:.0},{attempts:.3}").unwrap();
+        let [p90, p99] = [p90, p99].map(|millis| if millis.is_nan() { String::new() } else { format!("{millis:.0}") });
+        writeln!(text, "{sweep},\"{stack}\",{load},{counts},{goodput:.1},{p90},{p99},{attempts:.3}").unwrap();
         text
     })
 }
