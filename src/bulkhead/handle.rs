@@ -21,8 +21,12 @@ use crate::{
     deadline::Deadline,
     name::Name,
     outcome::Outcome,
+    registered::{Listed, Registered},
     rejection::{Reason, Rejection},
 };
+
+/// All bulkheads of the process.
+static ALL: Registered<Shared> = Registered::new();
 
 /// A bulkhead: what [`BulkheadLayer::handle`](crate::BulkheadLayer::handle) gives, and usable without tower.
 ///
@@ -91,6 +95,7 @@ impl Bulkhead {
             }),
         };
         bulkhead.apply(&config)?;
+        ALL.add(&bulkhead.shared);
         Ok(bulkhead)
     }
 
@@ -338,6 +343,23 @@ impl Bulkhead {
 pub(super) enum Admission<W> {
     Admitted(Permit),
     Queued(W),
+}
+
+impl Listed for Bulkhead {
+    const KIND: &'static str = "bulkhead";
+
+    fn listed() -> Vec<Self> {
+        ALL.alive().into_iter().map(|shared| Self { shared }).collect()
+    }
+
+    fn name(&self) -> &Name {
+        self.name()
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BulkheadSnapshot { limit, in_flight, waiting, rejected } = self.snapshot();
+        write!(f, "{in_flight} of {limit} inside, {waiting} waiting, {} refused", rejected.total())
+    }
 }
 
 impl fmt::Debug for Bulkhead {

@@ -60,6 +60,14 @@ pub struct Rejections {
     pub deadline_passed: u64,
 }
 
+impl Rejections {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        let Self { full, queue_full, wait_expired, deadline_passed } = self;
+        full + queue_full + wait_expired + deadline_passed
+    }
+}
+
 impl BulkheadSnapshot {
     pub(super) fn of(counts: Counts, rejected: Rejections) -> Self {
         Self {

@@ -4,6 +4,7 @@
 
 use buttress::{
     CircuitBreakerLayer, RetryLayer, TimeoutLayer,
+    bulkhead::Bulkhead,
     circuit_breaker::{CircuitBreaker, NamedChanges, State},
     registry::{self, Policy},
     retry::Retry,
@@ -21,16 +22,17 @@ fn lines(name: &str) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn every_kind_of_policy_is_listed_with_a_line_for_people() {
     let breaker = CircuitBreaker::new("line");
-    let _others = (Retry::new("line"), Timeout::new("line"));
+    let _others = (Bulkhead::new("line"), Retry::new("line"), Timeout::new("line"));
     breaker.try_acquire().unwrap().failure();
     let expected = [
         "circuit_breaker line: Closed, 1 of 1 calls failed",
+        "bulkhead line: 0 of 25 inside, 0 waiting, 0 refused",
         "retry line: 3 attempts at most, 0 retries made, 0 calls saved, 100 left",
         "timeout line: within 5s, 0 ran out, 0 refused",
     ];
     assert_eq!(lines("line"), expected);
     let kinds: Vec<_> = registry::policies().iter().filter(|p| p.name().as_str() == "line").map(Policy::kind).collect();
-    assert_eq!(kinds, ["circuit_breaker", "retry", "timeout"]);
+    assert_eq!(kinds, ["circuit_breaker", "bulkhead", "retry", "timeout"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +77,7 @@ async fn of_several_of_one_name_the_youngest_is_found_and_all_are_listed() {
 #[tokio::test(start_paused = true)]
 async fn a_stack_is_listed_with_all_its_parts() {
     let _stack = standard::new("parts");
-    for kind in ["circuit_breaker", "retry", "timeout"] {
+    for kind in ["circuit_breaker", "bulkhead", "retry", "timeout"] {
         assert!(lines("parts").iter().any(|line| line.starts_with(kind)), "{kind}");
     }
     assert_eq!(lines("parts-attempt").len(), 1);
