@@ -109,7 +109,7 @@ fn storm_picture(storms: &[Point]) -> Picture {
             title: "Answers in time, as a part of the calls, at a load of 0.7".into(),
             x: "seconds".into(),
             x_axis: [0.0, (scenario::DIP.1 + 120) as f64, 20.0],
-            y_axis: [0.0, 125.0, 25.0],
+            y_axis: [0.0, 150.0, 50.0],
             unit: "%",
             band: Some((scenario::DIP.0 as f64, scenario::DIP.1 as f64, "ten seconds of a tenth of the capacity")),
             lines: storms.iter().map(line).collect(),

@@ -92,8 +92,8 @@ pub fn sweeps() -> Vec<Sweep> {
 fn retrying() -> Vec<Named> {
     vec![
         ("one attempt", stack::once),
-        ("three attempts", stack::thrice),
         ("three, on a budget", stack::thrice_on_a_budget),
+        ("three attempts", stack::thrice),
         ("standard", stack::standard),
     ]
 }
