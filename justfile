@@ -51,6 +51,10 @@ deny:
 bench *names:
     cargo bench -p buttress --bench layers -- {{ names }}
 
+# What the layers do to a service under overload, in virtual time; `just simulate --draw` renews docs/img
+simulate *args:
+    cargo bench -p simulator --bench simulator -- {{ args }}
+
 # What it costs beside the other crates that do the same; `just bench-peers --csv` for a machine to read
 bench-peers *args:
     cargo bench -p peers -- {{ args }}
