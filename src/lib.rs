@@ -59,7 +59,7 @@
 //! None is on by default, `full` is all of them. One for each policy: `circuit-breaker`, `bulkhead`, `retry`, `timeout`,
 //! and `standard`. `saga`, with `saga-sqlite` for its journal in a file and `saga-admin` for operators; `step` and `barrier`,
 //! with `barrier-sqlite` and `barrier-postgres`. `axum`, `tonic` and `hyper` teach the crate these crates' bodies, so that
-//! they can be sent again, and errors, so that their cause can be read. `failpoints`, which is not in `full`, is for tests
+//! they can be sent again, and errors, so that their cause can be read. [`metrics`] counts what happens. `failpoints`, which is not in `full`, is for tests
 //! that kill.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -70,8 +70,11 @@
 mod macros;
 
 mod config;
+mod meter;
 mod name;
 mod registered;
+#[cfg(any(feature = "bulkhead", feature = "circuit-breaker", feature = "retry", feature = "timeout"))]
+mod span;
 mod sync;
 
 mod deadline;
@@ -99,6 +102,8 @@ pub mod retry;
 #[cfg(feature = "timeout")]
 pub mod timeout;
 
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod registry;
 #[cfg(feature = "standard")]
 pub mod standard;

@@ -132,6 +132,7 @@ mod event;
 mod future;
 mod handle;
 mod layer;
+mod meter;
 mod peek;
 pub mod protocol;
 pub mod replay;
