@@ -11,13 +11,14 @@ mod harness;
 
 use std::{
     future::{Ready, ready},
+    num::NonZeroU32,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use buttress::{
-    BoxError, BulkheadLayer, CircuitBreakerLayer, Priority, TimeoutLayer,
+    BoxError, BulkheadLayer, CircuitBreakerLayer, Priority, RateLimitLayer, TimeoutLayer,
     bulkhead::Adaptive,
     circuit_breaker::{CircuitBreaker, Window},
 };
@@ -34,6 +35,9 @@ use tower::{
 
 use crate::harness::{Bench, Candidate, Direct};
 
+/// As many calls a second as a rate limit takes, and so more than any of this makes.
+const PLENTY: NonZeroU32 = NonZeroU32::new(10_000_000).unwrap();
+const ONE: NonZeroU32 = NonZeroU32::MIN;
 /// More than any of this will use.
 const ROOMY: usize = 1000;
 
@@ -99,6 +103,31 @@ fn main() {
     let handle = open.handle();
     bench.candidate("buttress circuit breaker, without tower", Direct(move || handle.try_acquire().is_err()));
 
+    bench.group("a rate limit with room");
+    let second = Duration::from_secs(1);
+    let roomy = governor::Quota::per_second(PLENTY);
+    let governor = Arc::new(governor::RateLimiter::direct(roomy));
+    bench.reference("governor, its own clock", Direct(move || governor.check().is_ok()));
+    let governor = Arc::new(governor::RateLimiter::direct_with_clock(roomy, TokioClock));
+    bench.candidate("governor, tokio's clock: rate limit", Direct(move || governor.check().is_ok()));
+    let direct = RateLimitLayer::new("bench").limit(PLENTY.get(), second).handle();
+    bench.candidate("buttress rate limit, without tower", Direct(move || direct.try_acquire().is_ok()));
+    bench.candidate("buttress rate limit", RateLimitLayer::new("bench").limit(PLENTY.get(), second).layer(Noop));
+
+    bench.group("a rate limit that is used up, and refuses");
+    let hourly = governor::Quota::per_hour(ONE);
+    let governor = Arc::new(governor::RateLimiter::direct(hourly));
+    governor.check().expect("the only one");
+    bench.reference("governor, its own clock", Direct(move || governor.check().is_err()));
+    let governor = Arc::new(governor::RateLimiter::direct_with_clock(hourly, TokioClock));
+    governor.check().expect("the only one");
+    bench.candidate("governor, tokio's clock: rate limit", Direct(move || governor.check().is_err()));
+    let used_up = RateLimitLayer::new("bench").limit(1, Duration::from_secs(3600));
+    used_up.handle().try_acquire().expect("the only one");
+    let handle = used_up.handle();
+    bench.candidate("buttress rate limit, without tower", Direct(move || handle.try_acquire().is_err()));
+    bench.candidate("buttress rate limit", used_up.layer(Noop));
+
     bench.group("a timeout");
     bench.reference("tower Timeout", TowerTimeoutLayer::new(Duration::from_secs(1)).layer(Noop));
     bench.candidate("buttress timeout", TimeoutLayer::new("bench").within(Duration::from_secs(1)).layer(Noop));
@@ -160,6 +189,39 @@ impl<Res, E> Policy<u64, Res, E> for TowerPolicy {
 
     fn clone_request(&mut self, request: &u64) -> Option<u64> {
         Some(*request)
+    }
+}
+
+/// The clock that all of buttress reads, for governor.
+#[derive(Debug, Clone, Copy)]
+struct TokioClock;
+
+impl governor::clock::Clock for TokioClock {
+    type Instant = TokioInstant;
+
+    fn now(&self) -> TokioInstant {
+        TokioInstant(tokio::time::Instant::now())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct TokioInstant(tokio::time::Instant);
+
+impl governor::clock::Reference for TokioInstant {
+    fn duration_since(&self, earlier: Self) -> governor::nanos::Nanos {
+        self.0.saturating_duration_since(earlier.0).into()
+    }
+
+    fn saturating_sub(&self, duration: governor::nanos::Nanos) -> Self {
+        Self(self.0.checked_sub(duration.into()).unwrap_or(self.0))
+    }
+}
+
+impl std::ops::Add<governor::nanos::Nanos> for TokioInstant {
+    type Output = Self;
+
+    fn add(self, duration: governor::nanos::Nanos) -> Self {
+        Self(self.0 + Duration::from(duration))
     }
 }
 

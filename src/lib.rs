@@ -11,6 +11,7 @@
 //! | [`retry`] | tries again what is safe to repeat, on a budget | a glitch that becomes an error; retries that become the outage |
 //! | [`circuit_breaker`] | refuses calls while the service is failing | burdening a service that is down, and waiting for it |
 //! | [`bulkhead`] | limits how many calls run at once | one slow service that takes all there is |
+//! | [`rate_limit`] | limits how many calls there are in a time | one caller that takes what is there for all |
 //! | [`standard`] | all of them, in the right order | thinking about the order |
 //!
 //! And when a request that changes something in several services fails half-way:
@@ -57,10 +58,10 @@
 //! # Features
 //!
 //! None is on by default, `full` is all of them. One for each policy: `circuit-breaker`, `bulkhead`, `retry`, `timeout`,
-//! and `standard`. `saga`, with `saga-sqlite` for its journal in a file and `saga-admin` for operators; `step` and `barrier`,
-//! with `barrier-sqlite` and `barrier-postgres`. `axum`, `tonic` and `hyper` teach the crate these crates' bodies, so that
-//! they can be sent again, and errors, so that their cause can be read. [`metrics`] counts what happens. `failpoints`, which is not in `full`, is for tests
-//! that kill.
+//! `rate-limit`, and `standard`. `fault` lets things go wrong on purpose. `saga`, with `saga-sqlite` for its journal in a
+//! file and `saga-admin` for operators; `step` and `barrier`, with `barrier-sqlite` and `barrier-postgres`. `axum`, `tonic`
+//! and `hyper` teach the crate these crates' bodies, so that they can be sent again, and errors, so that their cause can
+//! be read. [`metrics`] counts what happens. `failpoints`, which is not in `full`, is for tests that kill.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The shared files serve all policies; with some of them left out, parts lie idle.
@@ -78,7 +79,7 @@ mod span;
 mod sync;
 
 mod deadline;
-#[cfg(feature = "circuit-breaker")]
+#[cfg(any(feature = "circuit-breaker", feature = "rate-limit"))]
 mod keyed;
 mod outcome;
 #[cfg(feature = "bulkhead")]
@@ -97,6 +98,10 @@ pub mod budget;
 pub mod bulkhead;
 #[cfg(feature = "circuit-breaker")]
 pub mod circuit_breaker;
+#[cfg(feature = "fault")]
+pub mod fault;
+#[cfg(feature = "rate-limit")]
+pub mod rate_limit;
 #[cfg(feature = "retry")]
 pub mod retry;
 #[cfg(feature = "timeout")]
@@ -139,6 +144,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub use self::barrier::BarrierLayer;
 #[cfg(feature = "circuit-breaker")]
 pub use self::circuit_breaker::CircuitBreakerLayer;
+#[cfg(feature = "fault")]
+pub use self::fault::FaultLayer;
+#[cfg(feature = "rate-limit")]
+pub use self::rate_limit::RateLimitLayer;
 #[cfg(feature = "retry")]
 pub use self::retry::RetryLayer;
 #[cfg(feature = "saga")]

@@ -112,6 +112,10 @@ policies! {
     /// A circuit breaker a key.
     #[cfg(feature = "circuit-breaker")]
     KeyedCircuitBreaker(crate::circuit_breaker::AnyKeyedCircuitBreaker), keyed_circuit_breaker;
+    /// A fault layer's plan.
+    #[cfg(feature = "fault")] Faults(crate::fault::Faults), faults;
+    /// A rate limit.
+    #[cfg(feature = "rate-limit")] RateLimit(crate::rate_limit::RateLimit), rate_limit;
     /// A bulkhead.
     #[cfg(feature = "bulkhead")] Bulkhead(crate::bulkhead::Bulkhead), bulkhead;
     /// A retry.

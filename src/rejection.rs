@@ -31,6 +31,8 @@ pub enum Reason {
     QueueFull,
     /// The call waited in a bulkhead's queue for as long as a call may.
     WaitExpired,
+    /// A rate limit has let through all it may for now; or the call weighs more than it ever may.
+    RateLimited,
     /// The call's deadline had passed before it was sent.
     DeadlinePassed,
     /// The process is shutting down, and begins nothing new.
@@ -60,7 +62,7 @@ impl Rejection {
         crate::protocol::cause::find(error)
     }
 
-    /// The kind of policy: `circuit_breaker`, `bulkhead`, `timeout`, `saga`.
+    /// The kind of policy: `circuit_breaker`, `bulkhead`, `rate_limit`, `timeout`, `saga`.
     pub fn policy(&self) -> &'static str {
         self.policy
     }
@@ -108,6 +110,7 @@ impl Reason {
             Self::BulkheadFull => "bulkhead_full",
             Self::QueueFull => "queue_full",
             Self::WaitExpired => "wait_expired",
+            Self::RateLimited => "rate_limited",
             Self::DeadlinePassed => "deadline_passed",
             Self::ShuttingDown => "shutting_down",
         }
@@ -121,6 +124,7 @@ impl fmt::Display for Reason {
             Self::BulkheadFull => "bulkhead full",
             Self::QueueFull => "bulkhead queue full",
             Self::WaitExpired => "waited too long for a permit",
+            Self::RateLimited => "rate limit exceeded",
             Self::DeadlinePassed => "deadline passed before the call was sent",
             Self::ShuttingDown => "shutting down",
         })

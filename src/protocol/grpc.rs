@@ -110,7 +110,7 @@ where
 pub(crate) fn refusal(rejection: Rejection) -> Response<Bytes> {
     let code = match rejection.reason() {
         Reason::CircuitOpen | Reason::ShuttingDown => Code::Unavailable,
-        Reason::BulkheadFull | Reason::QueueFull | Reason::WaitExpired => Code::ResourceExhausted,
+        Reason::BulkheadFull | Reason::QueueFull | Reason::WaitExpired | Reason::RateLimited => Code::ResourceExhausted,
         Reason::DeadlinePassed => Code::DeadlineExceeded,
     };
     let mut response = trailers_only(code, &rejection.to_string());

@@ -103,6 +103,7 @@ where
 pub(crate) fn refusal(rejection: Rejection) -> Response<Bytes> {
     let status = match rejection.reason() {
         Reason::DeadlinePassed => StatusCode::GATEWAY_TIMEOUT,
+        Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Reason::CircuitOpen | Reason::BulkheadFull | Reason::QueueFull | Reason::WaitExpired | Reason::ShuttingDown => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -8,7 +8,7 @@
 //! | | failure | an exchange ends | a refusal is |
 //! |---|---|---|---|
 //! | [`Plain`] | `Err` | with the result | an error, a [`Rejection`] |
-//! | [`Http`] | transport errors, 5xx, a body that breaks off | with the response body | a 503 or 504 with `application/problem+json` |
+//! | [`Http`] | transport errors, 5xx, a body that breaks off | with the response body | a 503, 429 or 504 with `application/problem+json` |
 //! | [`Grpc`] | transport errors, the server's status codes | with the trailers | a trailers-only `UNAVAILABLE`, `RESOURCE_EXHAUSTED` or `DEADLINE_EXCEEDED` |
 //!
 //! [`Http`] and [`Grpc`] keep the inner service's error type (an `Infallible` stays `Infallible`), [`Plain`] has

@@ -8,8 +8,8 @@ use std::{
 };
 
 use buttress::{
-    BulkheadLayer, CircuitBreakerLayer, Deadline, RetryLayer, TimeoutLayer, bulkhead::Adaptive,
-    circuit_breaker::Window, standard,
+    BulkheadLayer, CircuitBreakerLayer, Deadline, FaultLayer, RateLimitLayer, RetryLayer, TimeoutLayer,
+    bulkhead::Adaptive, circuit_breaker::Window, standard,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -84,6 +84,19 @@ fn accept_paths_do_not_allocate() {
     assert_eq!(over_http(keyed), 0, "circuit breaker a key, a known key, http");
     let keyed = CircuitBreakerLayer::grpc("c").keyed(|_: &Request<()>| "inventory");
     assert_eq!(over_http(keyed), 0, "circuit breaker a key, a known key, grpc");
+    assert_eq!(plain(FaultLayer::new("f")), 0, "fault, plain, nothing goes wrong");
+    assert_eq!(over_http(FaultLayer::http("f")), 0, "fault, http, nothing goes wrong");
+    let roomy = Duration::from_secs(1);
+    assert_eq!(plain(RateLimitLayer::new("l").limit(1_000, roomy)), 0, "rate limit, plain");
+    assert_eq!(
+        plain(RateLimitLayer::new("l").limit(1_000, roomy).max_wait(roomy)),
+        0,
+        "rate limit with a queue, plain"
+    );
+    assert_eq!(over_http(RateLimitLayer::http("l").limit(1_000, roomy)), 0, "rate limit, http");
+    assert_eq!(over_http(RateLimitLayer::grpc("l").limit(1_000, roomy)), 0, "rate limit, grpc");
+    let keyed = RateLimitLayer::new("l").limit(1_000, roomy).keyed(|request: &u64| *request);
+    assert_eq!(plain(keyed), 0, "rate limit a key, plain");
     assert_eq!(plain(TimeoutLayer::new("t")), 0, "timeout, plain");
     assert_eq!(plain(RetryLayer::new("r")), 0, "retry, plain, not said to be safe");
     assert_eq!(plain(RetryLayer::new("r").idempotent()), 0, "retry, plain, safe");

@@ -9,7 +9,7 @@ use std::{
 };
 
 use buttress::{
-    BoxError, BulkheadLayer, CircuitBreakerLayer,
+    BoxError, BulkheadLayer, CircuitBreakerLayer, FaultLayer, RateLimitLayer,
     bulkhead::WhenFull,
     circuit_breaker::{State, WhenOpen},
 };
@@ -139,4 +139,35 @@ async fn nobody_is_stuck_at_a_full_bulkhead_and_no_permit_is_lost() {
         assert_eq!((snapshot.in_flight, snapshot.waiting), (0, 0), "{snapshot:?}");
         assert_eq!(anvil.most.load(SeqCst), 2, "{snapshot:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_stuck_at_a_rate_limit_that_is_used_up_and_it_is_never_exceeded() {
+    let (limit, second) = (2_000, Duration::from_secs(1));
+    let reject = RateLimitLayer::new("hammered").limit(limit, second).burst(10);
+    let wait = RateLimitLayer::new("hammered").limit(limit, second).burst(10).max_wait(second / 50).max_queue(40);
+    for layer in [reject, wait] {
+        let started = Instant::now();
+        let calls = hammer(anvil!(layer.clone(), Anvil::default())).await;
+        let earned = started.elapsed().as_secs_f64() * f64::from(limit);
+        let snapshot = layer.handle().snapshot();
+        assert_eq!(snapshot.waiting, 0, "{snapshot:?}");
+        assert!(snapshot.allowed as f64 <= 10.0 + earned, "{snapshot:?}, of {earned}");
+        // What was dropped while it waited is neither.
+        assert!(snapshot.allowed + snapshot.refused <= calls, "{snapshot:?}, of {calls}");
+        assert!(snapshot.allowed > 100, "{snapshot:?}, of {calls}");
+        // And nothing sticks: all that is earned is there again.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(layer.handle().snapshot().available, 10);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_stuck_at_faults_that_end_and_every_call_is_counted_once() {
+    let layer = FaultLayer::new("hammered").fail(0.2).fail_after(0.2).delay(0.2, Duration::from_micros(100));
+    println!("seed {}", layer.handle().seed());
+    let calls = hammer(anvil!(layer.clone(), Anvil::default())).await;
+    let snapshot = layer.handle().snapshot();
+    assert_eq!(snapshot.calls, calls);
+    assert!(snapshot.failed > 0 && snapshot.failed_after > 0 && snapshot.delayed > 0, "{snapshot:?}");
 }

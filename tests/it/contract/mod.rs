@@ -8,7 +8,8 @@ macro_rules! every_layer {
         use std::time::Duration;
 
         use buttress::{
-            BulkheadLayer, CircuitBreakerLayer, RetryLayer, SagaLayer, StepLayer, TimeoutLayer,
+            BulkheadLayer, CircuitBreakerLayer, FaultLayer, RateLimitLayer, RetryLayer, SagaLayer, StepLayer,
+            TimeoutLayer,
             bulkhead::WhenFull,
             circuit_breaker::WhenOpen,
             saga::{Coordinator, OnDisconnect},
@@ -26,6 +27,15 @@ macro_rules! every_layer {
         $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;
         $law("timeout", TimeoutLayer::$protocol("law")).await;
         $law("retry", RetryLayer::$protocol("law")).await;
+        // Time stands still in some of these, so it is earned ahead.
+        let second = Duration::from_secs(1);
+        $law("rate limit", RateLimitLayer::$protocol("law").limit(100_000, second)).await;
+        let waits = RateLimitLayer::$protocol("law").limit(100_000, second).burst(1).max_wait(second).max_queue(1_000);
+        $law("rate limit with a queue", waits).await;
+        let keyed = RateLimitLayer::$protocol("law").limit(100_000, second).keyed(|_: &_| "key");
+        $law("rate limit a key", keyed).await;
+        $law("fault", FaultLayer::$protocol("law")).await;
+        $law("fault that is late", FaultLayer::$protocol("law").delay(1.0, Duration::from_millis(1))).await;
         $law("step", StepLayer::$protocol()).await;
         let coordinator = Coordinator::in_memory().start().await.unwrap();
         $law("saga", SagaLayer::$protocol(&coordinator, "law")).await;

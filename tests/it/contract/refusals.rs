@@ -11,7 +11,8 @@ use std::{
 };
 
 use buttress::{
-    BulkheadLayer, CircuitBreakerLayer, Deadline, Reason, Rejection, SagaLayer, TimeoutLayer, saga::Coordinator,
+    BulkheadLayer, CircuitBreakerLayer, Deadline, RateLimitLayer, Reason, Rejection, SagaLayer, TimeoutLayer,
+    saga::Coordinator,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -36,6 +37,10 @@ macro_rules! every_refusal {
         $check!(full.clone(), "bulkhead", Reason::BulkheadFull, 503, "8");
         let waiting = full.max_wait(Duration::from_millis(10));
         $check!(waiting, "bulkhead", Reason::WaitExpired, 503, "8");
+
+        let used_up = RateLimitLayer::$protocol("law").limit(1, Duration::from_secs(1));
+        used_up.handle().try_acquire().unwrap();
+        $check!(used_up, "rate_limit", Reason::RateLimited, 429, "8");
 
         let coordinator = Coordinator::in_memory().start().await.unwrap();
         let saga = SagaLayer::$protocol(&coordinator, "law");
