@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use crate::{
     bulkhead::{handle::Bulkhead, stamp::Stamp},
+    meter,
     outcome::Outcome,
     protocol::Observer,
 };
@@ -50,7 +51,9 @@ impl Permit {
     #[inline]
     pub fn record(mut self, outcome: Outcome) {
         self.bulkhead.meter().calls.ended(outcome);
-        self.stamp = self.stamp.told();
+        if meter::COUNTS {
+            self.stamp = self.stamp.told();
+        }
         if self.stamp.is_measured() {
             self.bulkhead.learn(self.stamp, outcome);
         }
@@ -60,7 +63,7 @@ impl Permit {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if !self.stamp.is_told() {
+        if meter::COUNTS && !self.stamp.is_told() {
             self.bulkhead.meter().calls.cancelled.increment();
         }
         match self.stamp.slot() {

@@ -15,6 +15,9 @@ pub(crate) use self::on::{Counter, Histogram, Meter, Stopwatch};
 
 use crate::{name::Name, outcome::Outcome, rejection::Reason};
 
+/// Whether anything is counted; for what is remembered for that alone.
+pub(crate) const COUNTS: bool = cfg!(feature = "metrics");
+
 /// Whose metrics they are: their labels `policy` and `name`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Whose<'a> {
