@@ -63,8 +63,8 @@
 //! `rate-limit`, `hedge`, `fallback`, and `standard`. `fault` lets things go wrong on purpose. `saga`, with `saga-sqlite` for
 //! its journal in a file and `saga-admin` for operators; `step` and `barrier`, with `barrier-sqlite` and `barrier-postgres`.
 //! `axum`, `tonic` and `hyper` teach the crate these crates' bodies, so that they can be sent again, and errors, so that
-//! their cause can be read. `serde` reads [`settings`] from files. `failpoints`, which is not in `full`, is for tests that
-//! kill.
+//! their cause can be read. `serde` reads [`settings`] from files. [`metrics`] counts what happens. `failpoints`, which is
+//! not in `full`, is for tests that kill.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The shared files serve all policies; with some of them left out, parts lie idle.
@@ -74,8 +74,11 @@
 mod macros;
 
 mod config;
+mod meter;
 mod name;
 mod registered;
+#[cfg(any(feature = "bulkhead", feature = "circuit-breaker", feature = "retry", feature = "timeout"))]
+mod span;
 mod sync;
 
 mod deadline;
@@ -113,6 +116,8 @@ pub mod retry;
 #[cfg(feature = "timeout")]
 pub mod timeout;
 
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod registry;
 #[cfg(feature = "serde")]
 pub mod settings;

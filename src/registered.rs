@@ -29,6 +29,10 @@ pub(crate) trait Listed: Sized {
 
     /// How it stands, for people: a few words without its name.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+
+    /// What its gauges are to be set to.
+    #[cfg(feature = "metrics")]
+    fn observe(&self, _gauges: &mut crate::metrics::Gauges) {}
 }
 
 impl<T: ?Sized> Registered<T> {

@@ -76,6 +76,17 @@ macro_rules! policies {
             }
         }
 
+        #[cfg(feature = "metrics")]
+        impl Policy {
+            pub(crate) fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+                // Without any policy's feature there is nothing to look at.
+                let _ = &gauges;
+                match *self {
+                    $(#[cfg($feature)] Self::$variant(ref policy) => Listed::observe(policy, gauges),)*
+                }
+            }
+        }
+
         impl fmt::Display for Policy {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{} {}: ", self.kind(), self.name())?;

@@ -6,9 +6,11 @@ use crate::{
     bulkhead::{adaptive::Change, config::BulkheadConfig, handle::Bulkhead},
     name::Name,
     rejection::Reason,
+    span,
 };
 
 pub(super) fn refused(bulkhead: &Bulkhead, reason: Reason) {
+    span::rejected("bulkhead", bulkhead.name(), reason);
     // The fields are evaluated for a subscriber only.
     debug!(
         policy = "bulkhead",

@@ -9,6 +9,7 @@ use crate::{
         adaptive::Limiter,
         config::{BulkheadConfig, WhenFull},
         event,
+        meter::Handles,
         permit::Permit,
         settings::Settings,
         snapshot::{BulkheadSnapshot, PartitionSnapshot, RejectionCounters},
@@ -19,6 +20,7 @@ use crate::{
     },
     config::{InvalidConfig, or_panic},
     deadline::Deadline,
+    meter::{Meter, Stopwatch, Whose},
     name::Name,
     outcome::Outcome,
     registered::{Listed, Registered},
@@ -58,6 +60,7 @@ struct Shared {
     /// What calls are stamped by.
     made: Instant,
     rejected: RejectionCounters,
+    meter: Meter<Handles>,
     name: Name,
 }
 
@@ -91,6 +94,7 @@ impl Bulkhead {
                 limiter: Limiter::default(),
                 made: Instant::now(),
                 rejected: RejectionCounters::default(),
+                meter: Meter::new(),
                 name: name.into().required(),
             }),
         };
@@ -281,8 +285,19 @@ impl Bulkhead {
         let change = self.shared.limiter.record(outcome, stamp.took(now), gate.counts().inside, now, set_limit);
         if let Some(change) = change {
             gate.hand_over(Instant::now);
+            let Handles { raised, lowered, .. } = self.meter();
+            if change.after > change.before { raised } else { lowered }.increment();
             event::limit_moved(self, change);
         }
+    }
+
+    #[inline]
+    pub(super) fn meter(&self) -> &Handles {
+        self.shared.meter.get(self.whose())
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { policy: "bulkhead", name: self.name() }
     }
 
     /// How long ago the bulkhead was made.
@@ -295,7 +310,7 @@ impl Bulkhead {
         match self.gate().enter_or_wait(self.shared.settings.max_queue(), standing, now) {
             Entry::Admitted => Some(Admission::Admitted(self.counted_permit(standing.slot))),
             Entry::Queued(ticket) => {
-                let waiter = Waiter::new(self.clone(), ticket);
+                let waiter = Waiter::new(self.clone(), ticket, Stopwatch::started(now));
                 event::queued(self);
                 Some(Admission::Queued(waiter))
             }
@@ -333,6 +348,7 @@ impl Bulkhead {
     #[cold]
     pub(super) fn refuse(&self, reason: Reason) -> Rejection {
         self.shared.rejected.count(reason);
+        self.meter().refused(reason);
         event::refused(self, reason);
         Rejection::new("bulkhead", self.name().clone(), reason)
     }
@@ -359,6 +375,11 @@ impl Listed for Bulkhead {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BulkheadSnapshot { limit, in_flight, waiting, rejected } = self.snapshot();
         write!(f, "{in_flight} of {limit} inside, {waiting} waiting, {} refused", rejected.total())
+    }
+
+    #[cfg(feature = "metrics")]
+    fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+        super::meter::gauges::of(self.whose(), &self.snapshot(), &self.partitions(), gauges);
     }
 }
 

@@ -123,6 +123,7 @@ mod event;
 pub mod future;
 mod handle;
 mod layer;
+mod meter;
 mod permit;
 mod service;
 mod settings;

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use crate::{
     bulkhead::{handle::Bulkhead, stamp::Stamp},
+    meter,
     outcome::Outcome,
     protocol::Observer,
 };
@@ -31,6 +32,11 @@ impl Permit {
         self.stamp = self.bulkhead.begun(self.stamp);
     }
 
+    /// There is no call that it would be for.
+    pub(super) fn unused(mut self) {
+        self.stamp = self.stamp.told();
+    }
+
     /// Tells an [adaptive](crate::bulkhead::Adaptive) limit how the call ended, and gives the permit back. A permit that
     /// is dropped instead stands for a call that was cancelled, from which nothing is learned.
     ///
@@ -43,7 +49,11 @@ impl Permit {
     /// # Ok::<(), buttress::Rejection>(())
     /// ```
     #[inline]
-    pub fn record(self, outcome: Outcome) {
+    pub fn record(mut self, outcome: Outcome) {
+        self.bulkhead.meter().calls.ended(outcome);
+        if meter::COUNTS {
+            self.stamp = self.stamp.told();
+        }
         if self.stamp.is_measured() {
             self.bulkhead.learn(self.stamp, outcome);
         }
@@ -53,6 +63,9 @@ impl Permit {
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
+        if meter::COUNTS && !self.stamp.is_told() {
+            self.bulkhead.meter().calls.cancelled.increment();
+        }
         match self.stamp.slot() {
             None => self.bulkhead.gate().exit(Instant::now),
             Some(slot) => self.bulkhead.gate().exit_counted(slot, Instant::now),

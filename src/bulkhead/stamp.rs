@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// When a call began, and which partition it is counted in: nanoseconds in the upper 56 bits, the partition's slot in the
-/// lower eight. One word, so that a permit still travels in two registers.
+/// When a call began, and which partition it is counted in: nanoseconds in 55 bits, the partition's slot in the lower
+/// eight, and at the top whether it has been told how the call ended. One word, so that a permit still travels in two registers.
 ///
 /// All zero for the usual call, about which there is nothing to remember.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,11 +12,14 @@ pub(super) struct Stamp(u64);
 impl Stamp {
     pub(super) const PLAIN: Self = Self(0);
     const SLOT_BITS: u32 = 8;
+    const TOLD: u64 = 1 << 63;
+    /// Where the nanoseconds are.
+    const TIME: u64 = !(Self::TOLD | 0xff);
 
-    /// A call that began so long after the bulkhead was made. Wraps after 2.2 years, and durations are right across it.
+    /// A call that began so long after the bulkhead was made. Wraps after 1.1 years, and durations are right across it.
     pub(super) fn begun(self, after: Duration) -> Self {
         // Zero is for calls that are not measured; a nanosecond is nothing.
-        Self(((after.as_nanos() as u64).max(1) << Self::SLOT_BITS) | (self.0 & 0xff))
+        Self((((after.as_nanos() as u64).max(1) << Self::SLOT_BITS) & Self::TIME) | (self.0 & !Self::TIME))
     }
 
     /// A call that is counted in the partition in this slot.
@@ -25,9 +28,20 @@ impl Stamp {
         Self((self.0 & !0xff) | (u64::from(slot) + 1))
     }
 
+    /// It is known how the call ended.
+    #[inline]
+    pub(super) fn told(self) -> Self {
+        Self(self.0 | Self::TOLD)
+    }
+
+    #[inline]
+    pub(super) fn is_told(self) -> bool {
+        self.0 & Self::TOLD != 0
+    }
+
     #[inline]
     pub(super) fn is_measured(self) -> bool {
-        self.0 >> Self::SLOT_BITS != 0
+        self.0 & Self::TIME != 0
     }
 
     #[inline]
@@ -37,8 +51,8 @@ impl Stamp {
 
     /// How long it took, if it is over `now` after the bulkhead was made.
     pub(super) fn took(self, now: Duration) -> Duration {
-        let elapsed = ((now.as_nanos() as u64) << Self::SLOT_BITS).wrapping_sub(self.0 & !0xff);
-        Duration::from_nanos(elapsed >> Self::SLOT_BITS)
+        let elapsed = ((now.as_nanos() as u64) << Self::SLOT_BITS).wrapping_sub(self.0 & Self::TIME);
+        Duration::from_nanos((elapsed & Self::TIME) >> Self::SLOT_BITS)
     }
 }
 
@@ -51,6 +65,9 @@ mod tests {
         let stamp = Stamp::PLAIN.counted_in(254).begun(Duration::from_secs(5));
         assert_eq!((stamp.slot(), stamp.took(Duration::from_secs(7))), (Some(254), Duration::from_secs(2)));
         assert!(stamp.is_measured());
+        let told = stamp.told();
+        assert_eq!((told.slot(), told.took(Duration::from_secs(7))), (Some(254), Duration::from_secs(2)));
+        assert!(told.is_told() && !stamp.is_told() && !Stamp::PLAIN.told().is_measured());
         let stamp = Stamp::PLAIN.counted_in(0);
         assert_eq!((stamp.slot(), stamp.is_measured()), (Some(0), false));
         assert_eq!(Stamp::PLAIN.begun(Duration::ZERO).slot(), None);
@@ -59,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_call_across_the_wrap_takes_no_longer_than_it_did() {
-        let wrap = Duration::from_nanos(1 << 56);
+        let wrap = Duration::from_nanos(1 << 55);
         let stamp = Stamp::PLAIN.begun(wrap - Duration::from_secs(1));
         assert_eq!(stamp.took(wrap + Duration::from_secs(2)), Duration::from_secs(3));
     }

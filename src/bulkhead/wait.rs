@@ -17,6 +17,7 @@ use crate::{
         state::{KEPT_FOR, Ticket, Turn},
     },
     deadline::Deadline,
+    meter::Stopwatch,
     rejection::{Reason, Rejection},
 };
 
@@ -26,18 +27,22 @@ pub(super) struct Waiter {
     bulkhead: Bulkhead,
     /// Its place in the queue. Gone when it has a permit instead, or has given up.
     ticket: Option<Ticket>,
+    since: Stopwatch,
 }
 
 impl Waiter {
-    pub(super) fn new(bulkhead: Bulkhead, ticket: Ticket) -> Self {
-        Self { bulkhead, ticket: Some(ticket) }
+    pub(super) fn new(bulkhead: Bulkhead, ticket: Ticket, since: Stopwatch) -> Self {
+        Self { bulkhead, ticket: Some(ticket), since }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Reason>> {
         let ticket = self.ticket.as_ref().expect("polled after it was ready");
         match self.bulkhead.gate().ask(ticket, cx.waker()) {
             Turn::Waiting => Poll::Pending,
-            turn => Poll::Ready(self.settle(turn).expect("it waits no longer")),
+            turn => {
+                self.waited();
+                Poll::Ready(self.settle(turn).expect("it waits no longer"))
+            }
         }
     }
 
@@ -45,6 +50,11 @@ impl Waiter {
     fn give_up(&mut self) -> Option<Result<Permit, Reason>> {
         let turn = self.bulkhead.gate().leave(self.ticket.as_ref()?);
         self.settle(turn)
+    }
+
+    /// It has waited for as long as it had to, or might. Who goes away by itself tells nothing of the queue.
+    fn waited(&self) {
+        self.bulkhead.meter().queued.since(self.since);
     }
 
     fn settle(&mut self, turn: Turn) -> Option<Result<Permit, Reason>> {
@@ -119,7 +129,10 @@ impl Future for Wait {
             let now = Instant::now();
             match this.patience.until {
                 // A permit that came at the last moment is as good as any.
-                Some((until, reason)) if now >= until => break this.waiter.give_up().unwrap_or(Err(reason)),
+                Some((until, reason)) if now >= until => {
+                    this.waiter.waited();
+                    break this.waiter.give_up().unwrap_or(Err(reason));
+                }
                 _ => {
                     this.waiter.bulkhead.gate().hand_over(|| now);
                     alarm.reset(this.patience.alarm(now).expect("there was one before"));
@@ -129,7 +142,7 @@ impl Future for Wait {
         Poll::Ready(match turn {
             // But not to a call that can't be done in time any more: it goes to the next.
             Ok(permit) if this.patience.deadline.is_some_and(|deadline| deadline.has_passed(Instant::now())) => {
-                drop(permit);
+                permit.unused();
                 Err(this.waiter.bulkhead.refuse(Reason::DeadlinePassed))
             }
             Ok(permit) => Ok(permit),

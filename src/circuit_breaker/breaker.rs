@@ -11,6 +11,7 @@ use super::{
     config::CircuitBreakerConfig,
     core::Core,
     event::{self, Change, State},
+    meter::{self, Handles},
     permit::Permit,
     state::Refused,
     status::Ticket,
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     config::{InvalidConfig, or_panic},
+    meter::Meter,
     name::Name,
     outcome::Outcome,
     registered::{Listed, Registered},
@@ -57,6 +59,7 @@ pub(super) struct Shared {
     changes: Channel<Change>,
     /// Of a breaker that is one of a keyed one's.
     of: Option<Of>,
+    meter: Meter<Handles>,
     refused: AtomicU64,
     cancelled: AtomicU64,
     opened: AtomicU64,
@@ -92,6 +95,11 @@ impl Listed for CircuitBreaker {
             }
             (None, None) => write!(f, "{failures} of {calls} calls failed"),
         }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+        meter::gauges::of_one(&self.snapshot(), gauges);
     }
 }
 
@@ -149,19 +157,25 @@ impl CircuitBreaker {
     ///
     /// If the name is empty.
     pub fn with_config(name: impl Into<Name>, config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        let breaker = Self::unlisted(name.into().required(), config, None)?;
+        let breaker = Self::unlisted(name.into().required(), config, None, Meter::new())?;
         ALL.add(&breaker.shared);
         Ok(breaker)
     }
 
     /// A breaker that the registry doesn't show: it is one of a keyed one's.
-    pub(super) fn unlisted(name: Name, config: CircuitBreakerConfig, of: Option<Of>) -> Result<Self, InvalidConfig> {
+    pub(super) fn unlisted(
+        name: Name,
+        config: CircuitBreakerConfig,
+        of: Option<Of>,
+        meter: Meter<Handles>,
+    ) -> Result<Self, InvalidConfig> {
         let shared = Shared {
             name,
             core: Core::new(config, Instant::now())?,
             changed: Notify::new(),
             changes: Channel::new(),
             of,
+            meter,
             refused: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             opened: AtomicU64::new(0),
@@ -369,6 +383,7 @@ impl CircuitBreaker {
     #[cold]
     pub(super) fn refuse(&self, refused: &Refused) -> Rejection {
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        self.shared.meter().refused.increment();
         event::refused(self.name(), self.shared.key(), self.state(), refused.retry_after);
         let rejection = Rejection::new(super::POLICY, self.name().clone(), Reason::CircuitOpen);
         rejection.with_retry_after(refused.retry_after)
@@ -386,6 +401,7 @@ impl fmt::Debug for CircuitBreaker {
 impl Shared {
     #[inline]
     pub(super) fn record(&self, ticket: Ticket, outcome: Outcome, took: Option<Duration>) {
+        self.meter().calls.ended(outcome);
         if !self.core.ignores(ticket, outcome) {
             self.record_slowly(ticket, outcome, took);
         }
@@ -404,6 +420,7 @@ impl Shared {
     #[cold]
     pub(super) fn cancel(&self, ticket: Ticket) {
         self.cancelled.fetch_add(1, Ordering::Relaxed);
+        self.meter().calls.cancelled.increment();
         if self.core.cancel(ticket) {
             self.changed.notify_waiters();
         }
@@ -421,6 +438,7 @@ impl Shared {
             self.opened.fetch_add(1, Ordering::Relaxed);
         }
         event::changed(&self.name, self.key(), &change);
+        meter::changed(&self.name, &change);
         self.changed.notify_waiters();
         self.changes.send(|| change.clone());
         let named = || NamedChange {
@@ -432,6 +450,11 @@ impl Shared {
             of.changes.send(named);
         }
         tell_all(named);
+    }
+
+    #[inline]
+    fn meter(&self) -> &Handles {
+        self.meter.get(meter::whose(&self.name))
     }
 
     fn key(&self) -> Option<&dyn fmt::Debug> {

@@ -8,7 +8,7 @@ use std::{
 use tracing::field::debug;
 
 use super::config::CircuitBreakerConfig;
-use crate::{name::Name, outcome::Cause, rejection::Reason};
+use crate::{name::Name, outcome::Cause, rejection::Reason, span};
 
 /// The state of a circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +29,11 @@ pub enum State {
 }
 
 impl State {
+    /// All there are, in the order in which they are counted of a keyed breaker.
+    #[cfg(feature = "metrics")]
+    pub(super) const ALL: [Self; 6] =
+        [Self::Closed, Self::Open, Self::HalfOpen, Self::ForcedOpen, Self::Disabled, Self::Shadow];
+
     /// The state as a label of a metric or a field of a log.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -157,6 +162,7 @@ pub(super) fn changed(name: &Name, key: Option<&dyn Debug>, change: &Change) {
 }
 
 pub(super) fn refused(name: &Name, key: Option<&dyn Debug>, state: State, retry_after: Option<Duration>) {
+    span::rejected(super::POLICY, name, Reason::CircuitOpen);
     let key = key.map(debug);
     let (policy, name, reason) = (super::POLICY, name.as_str(), Reason::CircuitOpen.as_str());
     tracing::debug!(policy, name, key, reason, state = state.as_str(), ?retry_after, "call refused");

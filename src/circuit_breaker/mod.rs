@@ -104,6 +104,7 @@ mod core;
 mod event;
 mod keyed;
 mod layer;
+mod meter;
 #[cfg(all(test, not(buttress_loom)))]
 mod model;
 mod permit;

@@ -165,7 +165,7 @@ impl Course {
         if let Some(token) = tokens.outermost {
             token.spend();
         }
-        self.settings().core.count(|counts| &counts.retries);
+        self.settings().core.retried();
     }
 
     /// An attempt failed in a way that may be retried, or that the server forbids to.
@@ -177,6 +177,23 @@ impl Course {
     /// Whether an attempt that has failed may have been carried out.
     pub(super) fn maybe_sent(&self) -> bool {
         self.setbacks.as_ref().is_some_and(|setbacks| setbacks.maybe_sent)
+    }
+
+    /// An attempt has failed, and there is no other.
+    pub(super) fn gave_up(&self, why: GaveUp) {
+        self.settings().core.gave_up(self.attempts(), why);
+    }
+
+    /// How many attempts were made so far, with the one that is under way.
+    #[inline]
+    pub(super) fn attempts(&self) -> u32 {
+        self.retries() + 1
+    }
+
+    /// An answer is handed on after so many attempts.
+    #[inline]
+    pub(super) fn ended(&self, attempts: u32) {
+        self.settings().core.meter().attempts.record(attempts);
     }
 
     /// The call succeeded.
@@ -196,8 +213,7 @@ impl Course {
         budget.succeeded(setbacks.last);
         if setbacks.retries > 0 {
             scope::with(|outermost| outermost.made = outermost.made.saturating_sub(setbacks.nested));
-            core.count(|counts| &counts.recovered);
-            event::recovered(&core.name, setbacks.retries + 1);
+            core.recovered(setbacks.retries + 1);
         }
     }
 

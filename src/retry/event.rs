@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use super::handle::GaveUp;
-use crate::name::Name;
+use super::{config::RetryConfig, handle::GaveUp};
+use crate::{name::Name, span};
 
 pub(super) fn retrying(name: &Name, attempt: u32, wait: Duration) {
     debug!(policy = "retry", %name, attempt, wait_ms = wait.as_millis() as u64, "attempt failed, trying again");
 }
 
-pub(super) fn gave_up(name: &Name, why: GaveUp) {
+pub(super) fn gave_up(name: &Name, attempts: u32, why: GaveUp) {
+    if attempts > 1 {
+        span::attempts(attempts);
+    }
     let reason = match why {
         GaveUp::Attempts => "all attempts made",
         GaveUp::Tiers => "attempts made by other tiers",
@@ -29,6 +32,7 @@ pub(super) fn budget_exhausted(name: &Name) {
 }
 
 pub(super) fn recovered(name: &Name, attempt: u32) {
+    span::attempts(attempt);
     debug!(policy = "retry", %name, attempt, "succeeded after a retry");
 }
 
@@ -42,4 +46,10 @@ pub(super) fn unsaid(name: &Name) {
         %name,
         "nothing is retried: a plain service's layer has to be told what is safe, with idempotent() or safe_when()"
     );
+}
+
+pub(super) fn reconfigured(name: &Name, before: &RetryConfig, after: &RetryConfig) {
+    if before != after {
+        info!(policy = "retry", %name, ?before, ?after, "settings changed");
+    }
 }

@@ -141,6 +141,7 @@ where
                     let inner = &mut later.as_mut().expect("a request that is sent again was kept").inner;
                     if let Err(error) = ready!(course.run(|| inner.poll_ready(cx))) {
                         drop(next.take());
+                        course.ended(course.attempts());
                         return Poll::Ready(Err(protocol.error(error)));
                     }
                     let Attempt { request, tokens } = *next.take().expect("polled after it was ready");
@@ -177,6 +178,8 @@ impl<S, P, R, K> Call<S, P, R, K> {
         S: Service<Req>,
         P: Repeat<Req, S::Response, S::Error, R, Kept = K>,
     {
+        // Before it is forgotten what went wrong.
+        let attempts = self.course.attempts();
         let given_up = match self.protocol.judge(&self.rules, &answer) {
             Verdict::Failed(failure) => {
                 self.course.failed(failure.sent);
@@ -201,8 +204,9 @@ impl<S, P, R, K> Call<S, P, R, K> {
             Verdict::Final => None,
         };
         if let Some(why) = given_up {
-            self.course.settings().core.gave_up(why);
+            self.course.gave_up(why);
         }
+        self.course.ended(attempts);
         Next::HandOn(answer)
     }
 

@@ -8,10 +8,11 @@ use std::{
     },
 };
 
-use super::{config::RetryConfig, event};
+use super::{config::RetryConfig, event, meter::Handles};
 use crate::{
     budget::Budget,
     config::InvalidConfig,
+    meter::{Meter, Whose},
     name::Name,
     registered::{Listed, Registered},
     repeat::replay::{Limit, Oversized},
@@ -45,6 +46,11 @@ impl Listed for Retry {
             "{attempts} attempts at most, {retries} retries made, {recovered} calls saved, {budget_available} left"
         )
     }
+
+    #[cfg(feature = "metrics")]
+    fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+        super::meter::gauges::of(self.core.whose(), self.budget().available(), gauges);
+    }
 }
 
 /// What stays, whatever the settings.
@@ -52,6 +58,7 @@ impl Listed for Retry {
 pub(crate) struct Core {
     pub(super) name: Name,
     pub(super) counts: Counts,
+    meter: Meter<Handles>,
     /// It has been said that nobody has said what is safe.
     pub(super) unsaid: AtomicBool,
     /// Goes up with each change of `current`. A service has the settings at hand, and looks only at this.
@@ -98,6 +105,25 @@ pub(super) enum GaveUp {
     Refused,
 }
 
+impl GaveUp {
+    /// In the order of their discriminants.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Attempts, Self::Tiers, Self::Unsafe, Self::NotReplayable, Self::Deadline, Self::Budget, Self::Refused];
+
+    /// The reason as a label of a metric.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempts => "attempts",
+            Self::Tiers => "tiers",
+            Self::Unsafe => "unsafe",
+            Self::NotReplayable => "not_replayable",
+            Self::Deadline => "deadline",
+            Self::Budget => "budget",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 impl Retry {
     /// A policy with the default settings.
     ///
@@ -127,6 +153,7 @@ impl Retry {
         let core = Core {
             name: name.required(),
             counts: Counts::default(),
+            meter: Meter::new(),
             unsaid: AtomicBool::new(false),
             version: AtomicU32::new(0),
             current: Mutex::new(Current { config, budget, shared: Weak::new() }),
@@ -159,7 +186,12 @@ impl Retry {
     ///
     /// A setting that is outside its range; nothing has changed then.
     pub fn reconfigure(&self, config: RetryConfig) -> Result<(), InvalidConfig> {
-        self.alter(|current| *current = config)
+        let mut before = None;
+        self.alter(|current| before = Some(std::mem::replace(current, config.clone())))?;
+        if let Some(before) = before {
+            event::reconfigured(self.name(), &before, &config);
+        }
+        Ok(())
     }
 
     /// As [`reconfigure`](Self::reconfigure), by a change of the settings as they are.
@@ -257,19 +289,43 @@ impl Core {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn count(&self, count: impl FnOnce(&Counts) -> &AtomicU64) {
+    fn count(&self, count: impl FnOnce(&Counts) -> &AtomicU64) {
         count(&self.counts).fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn gave_up(&self, why: GaveUp) {
+    /// A retry is made.
+    pub(super) fn retried(&self) {
+        self.count(|counts| &counts.retries);
+        self.meter().retries.increment();
+    }
+
+    /// A call succeeded after a retry.
+    pub(super) fn recovered(&self, attempts: u32) {
+        self.count(|counts| &counts.recovered);
+        self.meter().recovered.increment();
+        event::recovered(&self.name, attempts);
+    }
+
+    #[inline]
+    pub(super) fn meter(&self) -> &Handles {
+        self.meter.get(self.whose())
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { policy: "retry", name: &self.name }
+    }
+
+    pub(super) fn gave_up(&self, attempts: u32, why: GaveUp) {
+        self.meter().gave_up(why);
         self.counts.gave_up[why as usize].fetch_add(1, Ordering::Relaxed);
-        event::gave_up(&self.name, why);
+        event::gave_up(&self.name, attempts, why);
     }
 }
 
 impl Oversized for Core {
     fn too_large(&self, limit: usize) {
         self.count(|counts| &counts.too_large);
+        self.meter().too_large.increment();
         event::too_large(&self.name, limit);
     }
 }

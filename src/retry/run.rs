@@ -65,6 +65,7 @@ impl Retry {
             let mut attempt = pin!(operation(Attempt::after(course.retries())));
             let error = match poll_fn(|cx| course.run(|| attempt.as_mut().poll(cx))).await {
                 Ok(done) => {
+                    course.ended(course.attempts());
                     course.succeeded();
                     return Ok(done);
                 }
@@ -83,9 +84,11 @@ impl Retry {
                     Err(why) => why,
                 }
             } else {
+                course.ended(course.attempts());
                 return Err(error);
             };
-            course.settings().core.gave_up(why);
+            course.gave_up(why);
+            course.ended(course.attempts());
             return Err(error);
         }
     }

@@ -64,7 +64,11 @@ pub(crate) enum Cut {
 impl<B: Body> TimedBody<B> {
     /// Keeps `body` to its deadline; one that is already at its end costs nothing.
     pub(crate) fn guarded(body: B, limit: Limit, cut: Cut) -> Self {
-        let timer = (!body.is_end_stream()).then_some(Timer { limit, cut, sleep: None });
+        if body.is_end_stream() {
+            limit.ended();
+            return Self { kind: Kind::Inner { body, timer: None } };
+        }
+        let timer = Some(Timer { limit, cut, sleep: None });
         Self { kind: Kind::Inner { body, timer } }
     }
 
@@ -95,6 +99,7 @@ where
         };
         match timer.limit.deadline().sync_scope(|| body.as_mut().poll_frame(cx)) {
             Poll::Ready(frame) if is_last(&frame) || body.is_end_stream() => {
+                timer.limit.ended();
                 *slot = None;
                 return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
             }

@@ -61,7 +61,8 @@ where
     type Response = Res;
     type Error = BoxError;
 
-    fn guard(&self, result: Result<Res, E>, _guard: Guard) -> Result<Res, BoxError> {
+    fn guard(&self, result: Result<Res, E>, guard: Guard) -> Result<Res, BoxError> {
+        guard.0.ended();
         result.map_err(Into::into)
     }
 
@@ -86,7 +87,13 @@ where
     type Error = E;
 
     fn guard(&self, result: Result<Response<B>, E>, guard: Guard) -> Result<Self::Response, E> {
-        result.map(|response| response.map(|body| TimedBody::guarded(body, guard.0, Cut::BreakOff)))
+        match result {
+            Ok(response) => Ok(response.map(|body| TimedBody::guarded(body, guard.0, Cut::BreakOff))),
+            Err(error) => {
+                guard.0.ended();
+                Err(error)
+            }
+        }
     }
 
     fn refuse(&self, rejection: Rejection) -> Result<Self::Response, E> {
@@ -122,7 +129,10 @@ where
         match result {
             Ok(response) => Ok(response.map(|body| TimedBody::guarded(body, guard.0, Cut::Trailers))),
             Err(_) if guard.0.has_passed() => Expire::<Response<B>, E>::expire(self, guard.0.elapsed()),
-            Err(error) => Err(error),
+            Err(error) => {
+                guard.0.ended();
+                Err(error)
+            }
         }
     }
 

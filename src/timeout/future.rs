@@ -119,7 +119,10 @@ impl<F: Future> Future for Run<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut step = self.project().step;
         let answer = match step.as_mut().project() {
-            RunStepProj::Running { timed } => ready!(timed.poll(cx)).map(|(output, _)| output),
+            RunStepProj::Running { timed } => ready!(timed.poll(cx)).map(|(output, limit)| {
+                limit.ended();
+                output
+            }),
             RunStepProj::Refused { name } => Err(Elapsed::inherited(name.clone())),
             RunStepProj::Done => panic!("polled after it was ready"),
         };
@@ -157,6 +160,7 @@ impl<F: Future> Future for Timed<F> {
         let limit = this.limit.as_ref().expect("polled after it was ready");
         if let Poll::Ready(output) = limit.deadline().sync_scope(|| this.inner.poll(cx)) {
             let limit = this.limit.take().expect("it was there a moment ago");
+            limit.answered();
             return Poll::Ready(Ok((output, limit)));
         }
         if this.sleep.is_none() {

@@ -12,6 +12,7 @@ use tokio::{
 
 use crate::{
     deadline::{Deadline, Elapsed},
+    meter::Stopwatch,
     timeout::{Timeout, event},
 };
 
@@ -22,14 +23,15 @@ pub(crate) struct Limit {
     /// Somebody further out set it, earlier than ours would have been.
     inherited: bool,
     policy: Timeout,
+    begun: Stopwatch,
 }
 
 impl Limit {
     /// The earlier of the two. What is inherited can only shorten, so a caller can't grant itself more time than ours.
-    pub(crate) fn new(policy: Timeout, own: Deadline, inherited: Option<Deadline>) -> Self {
+    pub(crate) fn new(policy: Timeout, own: Deadline, inherited: Option<Deadline>, begun: Stopwatch) -> Self {
         match inherited {
-            Some(inherited) if inherited < own => Self { deadline: inherited, inherited: true, policy },
-            _ => Self { deadline: own, inherited: false, policy },
+            Some(inherited) if inherited < own => Self { deadline: inherited, inherited: true, policy, begun },
+            _ => Self { deadline: own, inherited: false, policy, begun },
         }
     }
 
@@ -41,9 +43,22 @@ impl Limit {
         self.deadline.has_passed(Instant::now())
     }
 
+    /// The head of the answer is there.
+    #[inline]
+    pub(crate) fn answered(&self) {
+        self.policy.meter().first_byte.since(self.begun);
+    }
+
+    /// The exchange is over.
+    #[inline]
+    pub(crate) fn ended(&self) {
+        self.policy.meter().end.since(self.begun);
+    }
+
     /// The time is up: counts it, tells it, and says what to answer.
     pub(crate) fn elapsed(&self) -> Elapsed {
         self.policy.count_elapsed(self.inherited);
+        self.ended();
         event::elapsed(self.policy.name(), self.inherited);
         let name = self.policy.name().clone();
         if self.inherited { Elapsed::inherited(name) } else { Elapsed::new(name) }
@@ -76,7 +91,7 @@ mod tests {
             (at(10), Some(at(10)), at(10), false),
             (at(10), Some(at(9)), at(9), true),
         ] {
-            let limit = Limit::new(Timeout::new("lookup"), own, inherited);
+            let limit = Limit::new(Timeout::new("lookup"), own, inherited, Stopwatch::started(now));
             assert_eq!((limit.deadline, limit.inherited), (deadline, is_inherited));
         }
     }

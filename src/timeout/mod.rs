@@ -101,6 +101,7 @@ mod expire;
 mod future;
 mod layer;
 mod limit;
+mod meter;
 mod policy;
 mod service;
 

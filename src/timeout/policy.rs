@@ -14,10 +14,11 @@ use tokio::time::Instant;
 use crate::{
     config::InvalidConfig,
     deadline::Deadline,
+    meter::{Meter, Stopwatch, Whose},
     name::Name,
     registered::{Listed, Registered},
     rejection::{Reason, Rejection},
-    timeout::{config::TimeoutConfig, event, future::Run, limit::Limit},
+    timeout::{config::TimeoutConfig, event, future::Run, limit::Limit, meter::Handles},
 };
 
 /// A limit on how long something may take: what [`TimeoutLayer::handle`](crate::timeout::TimeoutLayer::handle) gives,
@@ -57,6 +58,7 @@ struct Shared {
     elapsed: AtomicU64,
     inherited: AtomicU64,
     refused: AtomicU64,
+    meter: Meter<Handles>,
 }
 
 static ALL: Registered<Shared> = Registered::new();
@@ -75,6 +77,11 @@ impl Listed for Timeout {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TimeoutSnapshot { within, elapsed, refused, .. } = self.snapshot();
         write!(f, "within {within:?}, {elapsed} ran out, {refused} refused")
+    }
+
+    #[cfg(feature = "metrics")]
+    fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+        super::meter::gauges::of(self.whose(), self.within(), gauges);
     }
 }
 
@@ -123,6 +130,7 @@ impl Timeout {
             elapsed: AtomicU64::new(0),
             inherited: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            meter: Meter::new(),
         };
         let shared = Arc::new(shared);
         ALL.add(&shared);
@@ -146,7 +154,8 @@ impl Timeout {
     /// Which setting makes no sense, and what would; the old settings stay in force.
     pub fn reconfigure(&self, config: TimeoutConfig) -> Result<(), InvalidConfig> {
         config.validate()?;
-        self.shared.within.store(nanos(config.within), Ordering::Relaxed);
+        let before = self.shared.within.swap(nanos(config.within), Ordering::Relaxed);
+        event::reconfigured(self.name(), &TimeoutConfig { within: Duration::from_nanos(before) }, &config);
         Ok(())
     }
 
@@ -185,17 +194,28 @@ impl Timeout {
         let inherited = [with, Deadline::current()].into_iter().flatten().min();
         if inherited.is_some_and(|deadline| deadline.has_passed(now)) {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            self.meter().refused.increment();
             event::refused(self.name());
             return Err(Rejection::new("timeout", self.name().clone(), Reason::DeadlinePassed));
         }
-        Ok(Limit::new(self.clone(), Deadline::after_at(self.within(), now), inherited))
+        Ok(Limit::new(self.clone(), Deadline::after_at(self.within(), now), inherited, Stopwatch::started(now)))
     }
 
     pub(crate) fn count_elapsed(&self, inherited: bool) {
+        self.meter().elapsed(inherited);
         self.shared.elapsed.fetch_add(1, Ordering::Relaxed);
         if inherited {
             self.shared.inherited.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[inline]
+    pub(super) fn meter(&self) -> &Handles {
+        self.shared.meter.get(self.whose())
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { policy: "timeout", name: self.name() }
     }
 
     fn within(&self) -> Duration {

@@ -128,6 +128,11 @@ impl Listed for AnyKeyedCircuitBreaker {
         write!(f, "{keys} keys of at most {max_keys}, {open} open, {half_open} half-open, ")?;
         write!(f, "{forced_open} opened by hand, {forgotten} forgotten")
     }
+
+    #[cfg(feature = "metrics")]
+    fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+        crate::circuit_breaker::meter::gauges::of_keys(&self.snapshot(), gauges);
+    }
 }
 
 impl fmt::Debug for AnyKeyedCircuitBreaker {

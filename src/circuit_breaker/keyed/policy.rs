@@ -14,11 +14,13 @@ use crate::{
         config::{CircuitBreakerConfig, Window},
         core::{WINDOWS, too_many_windows},
         event::{self, State},
+        meter::{self, Handles},
         permit::Permit,
         watch::{Channel, NamedChange, NamedChanges},
     },
     config::{InvalidConfig, or_panic},
     keyed::{Entry, Keyed, Rank, Ranked},
+    meter::Meter,
     name::Name,
     rejection::Rejection,
 };
@@ -71,6 +73,8 @@ pub(super) struct Shared<K> {
     /// Held while settings are changed, so that all keys get them in the same order.
     changing: Mutex<()>,
     changes: Arc<Channel<NamedChange>>,
+    /// All keys' breakers count by it.
+    meter: Meter<Handles>,
 }
 
 /// What the next breaker is made by.
@@ -133,6 +137,7 @@ impl<K: Key> KeyedCircuitBreaker<K> {
             template: Mutex::new(Template { windows: vec![config.each.window], config: config.each }),
             changing: Mutex::new(()),
             changes: Arc::new(Channel::new()),
+            meter: Meter::new(),
         });
         any::list(&shared);
         Ok(Self { shared })
@@ -215,7 +220,8 @@ impl<K: Key> Shared<K> {
     fn make(&self, key: &K) -> CircuitBreaker {
         let config = lock(&self.template).config.clone();
         let of = Of { key: AssertUnwindSafe(Box::new(key.clone())), changes: self.changes.clone() };
-        CircuitBreaker::unlisted(self.name.clone(), config, Some(of)).expect("the settings have been validated")
+        CircuitBreaker::unlisted(self.name.clone(), config, Some(of), self.meter.clone())
+            .expect("the settings have been validated")
     }
 
     pub(super) fn config(&self) -> KeyedCircuitBreakerConfig {
@@ -276,6 +282,7 @@ impl<K: Key> Shared<K> {
     }
 
     fn told_gone(&self, gone: &Entry<K, CircuitBreaker>) {
+        meter::forgotten(&self.name);
         event::forgotten(&self.name, &gone.key, gone.value.state());
     }
 }

@@ -294,6 +294,8 @@ fn a_first_attempt_allocates_what_keeping_the_request_takes() {
     let inner = tower::service_fn(|_: Req| std::future::ready(Ok::<_, Infallible>(answer(200))));
     let mut bare = inner;
     let mut service: RetryService<_, Http> = RetryLayer::http("test").layer(inner);
+    // A policy's first call registers its metrics.
+    drop(call_now(&mut service, request(Method::GET)));
     // Of what costs nothing to clone itself.
     let cost = |call: &mut dyn FnMut(Req), headers: usize| {
         let with_headers = |_| {

@@ -1,0 +1,111 @@
+//! With the feature: handles of the recorder that is installed.
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+};
+
+use metrics::{Key, KeyName, Label, Level, Metadata, Unit};
+use tokio::time::Instant;
+
+use super::{Metric, Register, Whose};
+
+/// A policy's handles, registered when they are first asked for, for the recorder may be installed after the policy was
+/// made. From then on asking is one atomic load. A clone has the same ones.
+pub(crate) struct Meter<M>(Arc<OnceLock<M>>);
+
+impl<M: Register> Meter<M> {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(OnceLock::new()))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, whose: Whose<'_>) -> &M {
+        match self.0.get() {
+            Some(handles) => handles,
+            None => self.register(whose),
+        }
+    }
+
+    #[cold]
+    fn register(&self, whose: Whose<'_>) -> &M {
+        self.0.get_or_init(|| M::register(whose))
+    }
+}
+
+impl<M> Clone for Meter<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<M> fmt::Debug for Meter<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meter")
+    }
+}
+
+/// Asserted: a handle is shared by reference with the recorder, of which a panic here leaves nothing half-way.
+#[derive(Debug)]
+pub(crate) struct Counter(AssertUnwindSafe<metrics::Counter>);
+
+impl Counter {
+    pub(crate) fn register(metric: Metric, whose: Whose<'_>, labels: &[(&'static str, &'static str)]) -> Self {
+        let counter = metrics::with_recorder(|recorder| {
+            recorder.describe_counter(KeyName::from_const_str(metric.name), None, metric.help.into());
+            recorder.register_counter(&key(metric, whose, labels), &METADATA)
+        });
+        Self(AssertUnwindSafe(counter))
+    }
+
+    #[inline]
+    pub(crate) fn increment(&self) {
+        self.0.increment(1);
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Histogram(AssertUnwindSafe<metrics::Histogram>);
+
+impl Histogram {
+    pub(crate) fn register(metric: Metric, whose: Whose<'_>) -> Self {
+        let unit = metric.name.ends_with("_seconds").then_some(Unit::Seconds);
+        let histogram = metrics::with_recorder(|recorder| {
+            recorder.describe_histogram(KeyName::from_const_str(metric.name), unit, metric.help.into());
+            recorder.register_histogram(&key(metric, whose, &[]), &METADATA)
+        });
+        Self(AssertUnwindSafe(histogram))
+    }
+
+    #[inline]
+    pub(crate) fn record(&self, value: u32) {
+        self.0.record(f64::from(value));
+    }
+
+    /// The time since then, in seconds.
+    #[inline]
+    pub(crate) fn since(&self, stopwatch: Stopwatch) {
+        self.0.record(stopwatch.0.elapsed().as_secs_f64());
+    }
+}
+
+/// When something began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[inline]
+    pub(crate) fn started(now: Instant) -> Self {
+        Self(now)
+    }
+}
+
+static METADATA: Metadata<'static> = Metadata::new("buttress", Level::INFO, Some("buttress"));
+
+fn key(metric: Metric, whose: Whose<'_>, more: &[(&'static str, &'static str)]) -> Key {
+    let mut labels =
+        vec![Label::from_static_parts("policy", whose.policy), Label::new("name", whose.name.as_str().to_owned())];
+    labels.extend(more.iter().map(|(name, value)| Label::from_static_parts(name, value)));
+    Key::from_parts(metric.name, labels)
+}

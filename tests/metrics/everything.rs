@@ -1,0 +1,131 @@
+//! Everything that a policy tells of, once.
+
+use std::{any::Any, convert::Infallible, io, time::Duration};
+
+use axum::body::Body;
+use buttress::{
+    BulkheadLayer, Cause, CircuitBreakerLayer, Deadline, Outcome, RetryLayer, TimeoutLayer,
+    budget::Budget,
+    bulkhead::{Adaptive, Bulkhead},
+    circuit_breaker::CircuitBreaker,
+    retry::Retry,
+    timeout::{REQUEST_TIMEOUT_MS, Timeout},
+};
+use http::{Method, Request, Response};
+use tokio::{
+    task::yield_now,
+    time::{Instant, advance},
+};
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What keeps the policies alive to which it happened, and with them their gauges.
+pub(crate) type Kept = Vec<Box<dyn Any>>;
+
+pub(crate) async fn happens() -> Kept {
+    let mut kept = Kept::new();
+    breaker(&mut kept);
+    bulkhead(&mut kept).await;
+    adaptive(&mut kept).await;
+    retry(&mut kept).await;
+    timeout(&mut kept).await;
+    kept
+}
+
+fn breaker(kept: &mut Kept) {
+    let breaker = CircuitBreaker::new("everything");
+    let permit = || breaker.try_acquire().unwrap();
+    permit().success();
+    permit().failure();
+    permit().ignore();
+    permit().record(Outcome::overload(Cause::Unknown), Duration::ZERO);
+    drop(permit());
+    breaker.force_open();
+    assert!(breaker.try_acquire().is_err());
+    breaker.force_closed();
+    let mut config = breaker.config();
+    config.minimum_calls += 1;
+    breaker.reconfigure(config).unwrap();
+
+    let keyed = CircuitBreakerLayer::new("everything keyed").keyed(|key: &u32| *key).max_keys(1).handle();
+    (0..2).for_each(|key| keyed.try_acquire(&key).unwrap().success());
+    keyed.reconfigure(keyed.config()).unwrap();
+    kept.extend([Box::new(breaker) as Box<dyn Any>, Box::new(keyed)]);
+}
+
+async fn bulkhead(kept: &mut Kept) {
+    let bulkhead = BulkheadLayer::new("everything").max_concurrent(1).max_wait(SECOND).max_queue(1).handle();
+    let inside = bulkhead.try_acquire().unwrap();
+    assert!(bulkhead.try_acquire().is_err(), "full");
+    assert!(bulkhead.acquire().await.is_err(), "waited for too long");
+    let waits = tokio::spawn({
+        let bulkhead = bulkhead.clone();
+        async move { bulkhead.acquire().await }
+    });
+    yield_now().await;
+    assert!(bulkhead.acquire().await.is_err(), "queue full");
+    assert!(Deadline::at(Instant::now()).scope(bulkhead.acquire()).await.is_err(), "deadline passed");
+    inside.record(Outcome::Success);
+    waits.await.unwrap().unwrap().record(Outcome::FAILURE);
+    drop(bulkhead.try_acquire().unwrap());
+    let mut config = bulkhead.config();
+    config.max_concurrent += 1;
+    bulkhead.reconfigure(config).unwrap();
+
+    let partitioned: Bulkhead =
+        BulkheadLayer::new("everything in partitions").max_concurrent(10).partition("tenant", 0.5).handle();
+    kept.extend([Box::new(bulkhead) as Box<dyn Any>, Box::new(partitioned)]);
+}
+
+async fn adaptive(kept: &mut Kept) {
+    let adaptive = Adaptive::aimd().window(SECOND).min_samples(1);
+    let bulkhead = BulkheadLayer::new("everything adaptive").max_concurrent(20).adaptive(adaptive).handle();
+    let (fine, late) = (Outcome::Success, Outcome::failure(Cause::TimedOut));
+    for outcome in [fine, fine, fine, fine, late, late, late] {
+        let permits: Vec<_> = std::iter::from_fn(|| bulkhead.try_acquire().ok()).collect();
+        advance(2 * SECOND).await;
+        permits.into_iter().for_each(|permit| permit.record(outcome));
+    }
+    kept.push(Box::new(bulkhead));
+}
+
+async fn retry(kept: &mut Kept) {
+    let fails = || io::Error::from(io::ErrorKind::TimedOut);
+    let retry = Retry::new("everything");
+    retry.run(async |attempt| if attempt.is_first() { Err(fails()) } else { Ok(()) }, |_| true).await.unwrap();
+    retry.run(async |_| Err::<(), _>(fails()), |_| true).await.unwrap_err();
+    retry.share_budget(Budget::tokens(1, 0.1));
+    retry.run(async |_| Err::<(), _>(fails()), |_| true).await.unwrap_err();
+    let mut config = retry.config();
+    config.max_attempts += 1;
+    retry.reconfigure(config).unwrap();
+
+    let unsaid = RetryLayer::new("everything unsaid");
+    let service = ServiceBuilder::new().layer(&unsaid).service_fn(async |()| Err::<(), BoxError>("broken".into()));
+    service.oneshot(()).await.unwrap_err();
+
+    let large = RetryLayer::http("everything large").replay_at_most(1);
+    let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let request = Request::builder().method(Method::PUT).body(Body::from("hello")).unwrap();
+    ServiceBuilder::new().layer(&large).service(service).oneshot(request).await.unwrap();
+    kept.extend([Box::new(retry) as Box<dyn Any>, Box::new(unsaid), Box::new(large)]);
+}
+
+async fn timeout(kept: &mut Kept) {
+    let timeout = Timeout::new("everything");
+    timeout.run(async {}).await.unwrap();
+    timeout.run(std::future::pending::<()>()).await.unwrap_err();
+    let hangs = async || timeout.run(std::future::pending::<()>()).await;
+    Deadline::after(SECOND).scope(hangs()).await.unwrap_err();
+    Deadline::at(Instant::now()).scope(hangs()).await.unwrap_err();
+    let mut config = timeout.config();
+    config.within *= 2;
+    timeout.reconfigure(config).unwrap();
+
+    let unreadable = TimeoutLayer::http("everything unreadable");
+    let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let request = Request::builder().header(REQUEST_TIMEOUT_MS, "soon").body(Body::empty()).unwrap();
+    ServiceBuilder::new().layer(&unreadable).service(service).oneshot(request).await.unwrap();
+    kept.extend([Box::new(timeout) as Box<dyn Any>, Box::new(unreadable)]);
+}

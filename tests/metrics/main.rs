@@ -1,0 +1,10 @@
+//! What can be seen from outside: a scrape and the events, held to the tables in docs/metrics.md.
+//!
+//! A process of its own, for there is one recorder a process, and every call of every other test would count for it.
+
+mod cost;
+mod counts;
+mod events;
+mod everything;
+mod scrape;
+mod table;
