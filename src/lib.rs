@@ -1,5 +1,5 @@
-//! Tower middleware for services that call other services: circuit breaker, bulkhead, retry, timeout and deadline, and
-//! sagas that survive a crash.
+//! Tower middleware for services that call other services: circuit breaker, bulkhead, rate limit, retry, hedge, fallback,
+//! timeout and deadline, and sagas that survive a crash.
 //!
 //! A service that calls another inherits its troubles. When that one is slow, calls pile up; when it is down, every
 //! caller waits for a timeout; when it comes back, everybody tries again at once. Each policy here breaks one link of that
