@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use buttress::{BoxError, BulkheadLayer, CircuitBreakerLayer, RetryLayer, TimeoutLayer, circuit_breaker::Window};
+use buttress::{
+    BoxError, BulkheadLayer, CircuitBreakerLayer, RateLimitLayer, RetryLayer, TimeoutLayer, circuit_breaker::Window,
+};
 use tower::{Layer, Service, ServiceBuilder};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -38,6 +40,12 @@ pub(crate) const CANDIDATES: &[Candidate] = &[
         run_calls(calls, layer.layer(Noop));
     }),
     ("retry, first attempt", |calls| run_calls(calls, RetryLayer::new("count").idempotent().layer(Noop))),
+    ("rate limit, below it", |calls| {
+        run_calls(
+            calls,
+            RateLimitLayer::new("count").limit(10_000, Duration::from_millis(1)).burst(1_000_000).layer(Noop),
+        );
+    }),
     ("timeout", |calls| run_calls(calls, TimeoutLayer::new("count").within(HOUR).layer(Noop))),
     ("retry + circuit breaker + bulkhead", |calls| {
         let stack = ServiceBuilder::new()
