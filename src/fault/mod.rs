@@ -95,6 +95,8 @@ mod layer;
 mod plan;
 mod protocol;
 mod service;
+#[cfg(feature = "serde")]
+mod text;
 mod when;
 
 pub use self::{
