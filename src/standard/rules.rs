@@ -43,7 +43,7 @@ impl<B> Rebase<B> for Careful {
 }
 
 macro_rules! rebase {
-    ($rules:ident<$($own:ident)?> $($field:ident)?) => {
+    ($($rules:ident [$($own:ident)?] $($field:ident)?;)*) => {$(
         impl<$($own,)? R> sealed::Sealed for $rules<$($own,)? R> {}
         impl<$($own,)? R: Rebase<B>, B> Rebase<B> for $rules<$($own,)? R> {
             type Rules = $rules<$($own,)? R::Rules>;
@@ -52,11 +52,14 @@ macro_rules! rebase {
                 $rules { $($field: self.$field,)? rules: self.rules.rebase(base) }
             }
         }
-    };
+    )*};
 }
 
-rebase!(Idempotent);
-rebase!(SafeWhen<F> safe);
-rebase!(RetryIf<F> helps);
-rebase!(OnCodes<> codes);
-rebase!(OnMethods<> methods);
+// What stands beside the rules within.
+rebase! {
+    Idempotent [];
+    SafeWhen [F] safe;
+    RetryIf [F] helps;
+    OnCodes [] codes;
+    OnMethods [] methods;
+}
