@@ -279,7 +279,7 @@ where
     P: Clone,
     R: Clone,
     F: Place<Fallback> + Layer<Retried<S, P, R, H, L>>,
-    H: Place<Hedge> + UnderRetry<Judged<S, P, L>, R>,
+    H: Place<Hedge> + UnderRetry<Judged<S, P, L>, R, Service: Clone>,
     L: Place<RateLimit> + Layer<Inside<S, P>>,
 {
     type Service = TimeoutService<F::Service, P>;
