@@ -28,7 +28,7 @@ async fn main() -> Result<(), BoxError> {
     // Once it has been open for long enough, the next call is a probe.
     tokio::time::sleep(Duration::from_millis(100)).await;
     println!("127.0.0.1: {}, as a probe", lookup.ready().await?.call("127.0.0.1").await?);
-    println!("{:?}", breaker.state());
+    println!("the breaker is {}", breaker.state());
 
     without_tower(&CircuitBreaker::new("inline"))?;
     Ok(())

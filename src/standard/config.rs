@@ -120,30 +120,16 @@ impl StandardConfig {
     }
 
     fn validate_times(&self) -> Result<(), InvalidConfig> {
-        let (attempt, whole) = (self.attempt_timeout.within, self.timeout.within);
-        if attempt >= whole {
-            let problem = format!("an attempt may take {attempt:?}, which is not less than the whole's {whole:?}");
-            return Err(InvalidConfig::new("attempt_timeout.within", problem));
-        }
-        if self.bulkhead.max_wait >= whole {
-            let problem =
-                format!("a call may queue {:?}, which is not less than the whole's {whole:?}", self.bulkhead.max_wait);
-            return Err(InvalidConfig::new("bulkhead.max_wait", problem));
-        }
-        let turn = self.turn();
-        if turn + self.bulkhead.max_wait >= whole {
-            let then = match self.bulkhead.max_wait {
-                Duration::ZERO => String::new(),
-                permit => format!(", and then {permit:?} for a permit"),
-            };
-            let problem =
-                format!("a call may wait {turn:?} for its turn{then}, which is not less than the whole's {whole:?}");
-            return Err(InvalidConfig::new("rate_limit.max_wait", problem));
-        }
+        let (attempt, permit, turn) = (self.attempt_timeout.within, self.bulkhead.max_wait, self.turn());
+        self.in_time("attempt_timeout.within", attempt, || format!("an attempt may take {attempt:?}"))?;
+        self.in_time("bulkhead.max_wait", permit, || format!("a call may queue {permit:?}"))?;
+        self.in_time("rate_limit.max_wait", turn + permit, || {
+            let then = if permit.is_zero() { String::new() } else { format!(", and then {permit:?} for a permit") };
+            format!("a call may wait {turn:?} for its turn{then}")
+        })?;
         let wait = self.retry.backoff.base;
-        if self.retry.max_attempts > 1 && wait >= whole {
-            let problem = format!("the second attempt may wait {wait:?}, which is not less than the whole's {whole:?}");
-            return Err(InvalidConfig::new("retry.backoff.base", problem));
+        if self.retry.max_attempts > 1 {
+            self.in_time("retry.backoff.base", wait, || format!("the second attempt may wait {wait:?}"))?;
         }
         let longest = self.longest();
         if let Some(slow) = self.circuit_breaker.slow_calls
@@ -154,6 +140,20 @@ impl StandardConfig {
             return Err(InvalidConfig::new("circuit_breaker.slow_calls.longer_than", problem));
         }
         Ok(())
+    }
+
+    /// Refuses a part of a call that leaves no time for the rest.
+    fn in_time(
+        &self,
+        setting: &'static str,
+        time: Duration,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), InvalidConfig> {
+        let whole = self.timeout.within;
+        if time < whole {
+            return Ok(());
+        }
+        Err(InvalidConfig::new(setting, format!("{}, which is not less than the whole's {whole:?}", what())))
     }
 
     /// Whether the others let a hedge be sent at all.

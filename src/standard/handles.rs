@@ -28,6 +28,9 @@ impl Together {
 }
 
 /// The policies of a stack, to watch and to steer.
+///
+/// Who sets one of them by its own handle answers for its fitting the others; and a hedge doesn't follow its retry to a
+/// budget that it is given there. [`reconfigure`](Self::reconfigure) sees to both.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Handles {

@@ -231,7 +231,7 @@ where
         Ok(self)
     }
 
-    /// The policies, to watch and to steer.
+    /// The policies, to watch and to steer: those that the stack has so far, so ask when all are added.
     pub fn handles(&self) -> Handles {
         let Frame { together, protocol: _, timeout, circuit_breaker, bulkhead, attempt_timeout } = &self.frame;
         Handles {

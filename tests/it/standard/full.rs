@@ -32,7 +32,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tonic::Status;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
 
 use super::{counted, get, status};
 use crate::support::grpc::{Answer, EchoClient, Scripted};
@@ -218,19 +218,17 @@ fn a_hedge_follows_its_retry_to_another_budget() {
 
 // ===== what may be hedged =====
 
-/// How often the request was sent, of one that is answered too late.
-async fn sent<Req, Res, E: std::fmt::Debug, L, S>(
+/// How often the request was sent, of one that is answered late.
+async fn sent<Req, Res, E, L>(
     layer: L,
     request: Req,
     answer: impl Fn() -> Result<Res, E> + Clone + Send + 'static,
-    wrap: impl FnOnce(tower::util::BoxCloneService<Req, Res, E>) -> S,
 ) -> u32
 where
     Req: Send + 'static,
     Res: Send + 'static,
     E: Send + 'static,
-    L: Layer<S>,
-    L::Service: Service<Req>,
+    L: Layer<BoxCloneService<Req, Res, E>, Service: Service<Req>>,
 {
     let sent = Arc::new(AtomicU32::new(0));
     let count = sent.clone();
@@ -242,33 +240,27 @@ where
             answer()
         }
     });
-    assert!(layer.layer(wrap(late.boxed_clone())).oneshot(request).await.is_ok());
+    assert!(layer.layer(late.boxed_clone()).oneshot(request).await.is_ok());
     sent.load(SeqCst)
-}
-
-macro_rules! sent {
-    ($layer:expr, $request:expr, $answer:expr) => {
-        sent($layer, $request, $answer, |service| service).await
-    };
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_plain_request_is_hedged_where_the_retry_was_told_that_it_is_safe() {
     let stack = || standard::new("lookup").hedge(|hedge| hedge.after(100 * MS));
     let answer = || Ok::<_, BoxError>(());
-    assert_eq!(sent!(stack(), 7, answer), 1, "nothing was said");
-    assert_eq!(sent!(stack().retry(|retry| retry.idempotent()), 7, answer), 2);
+    assert_eq!(sent(stack(), 7, answer).await, 1, "nothing was said");
+    assert_eq!(sent(stack().retry(|retry| retry.idempotent()), 7, answer).await, 2);
     let before = standard::new("lookup").retry(|retry| retry.idempotent()).hedge(|hedge| hedge.after(100 * MS));
-    assert_eq!(sent!(before, 7, answer), 2, "said before");
-    let even = || stack().retry(|retry| retry.safe_when(|request: &u32| request % 2 == 0));
-    assert_eq!((sent!(even(), 7, answer), sent!(even(), 8, answer)), (1, 2));
+    assert_eq!(sent(before, 7, answer).await, 2, "said before");
+    let even = || stack().retry(|retry| retry.safe_when(|request: &u32| request.is_multiple_of(2)));
+    assert_eq!((sent(even(), 7, answer).await, sent(even(), 8, answer).await), (1, 2));
     // The hedge is told otherwise.
     let never = standard::new("lookup")
         .retry(|retry| retry.idempotent())
         .hedge(|hedge| hedge.after(100 * MS).safe_when(|_: &u32| false));
-    assert_eq!(sent!(never, 7, answer), 1);
+    assert_eq!(sent(never, 7, answer).await, 1);
     let only = standard::new("lookup").hedge(|hedge| hedge.after(100 * MS).idempotent());
-    assert_eq!(sent!(only, 7, answer), 2);
+    assert_eq!(sent(only, 7, answer).await, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,9 +268,15 @@ async fn an_http_request_is_hedged_where_the_retry_was_told_that_it_is_safe() {
     let stack = || standard::http("lookup").hedge(|hedge| hedge.after(100 * MS));
     let request = |method: Method| Request::builder().method(method).uri("/").body(Empty::<Bytes>::new()).unwrap();
     let answer = || status(200);
-    assert_eq!((sent!(stack(), request(Method::GET), answer), sent!(stack(), request(Method::POST), answer)), (2, 1));
+    assert_eq!(
+        (sent(stack(), request(Method::GET), answer).await, sent(stack(), request(Method::POST), answer).await),
+        (2, 1)
+    );
     let posts = || stack().retry(|retry| retry.safe_when(|head| head.method == Method::POST));
-    assert_eq!((sent!(posts(), request(Method::GET), answer), sent!(posts(), request(Method::POST), answer)), (1, 2));
+    assert_eq!(
+        (sent(posts(), request(Method::GET), answer).await, sent(posts(), request(Method::POST), answer).await),
+        (1, 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,14 +285,14 @@ async fn a_grpc_method_is_hedged_where_it_was_named() {
     let call = || Request::builder().uri("/test.Echo/Echo").body(Empty::<Bytes>::new()).unwrap();
     let answer =
         || Ok::<_, Infallible>(Response::builder().header("grpc-status", "0").body(Empty::<Bytes>::new()).unwrap());
-    assert_eq!(sent!(stack(), call(), answer), 1, "that a retry takes any method isn't followed");
-    assert_eq!(sent!(stack().retry(|retry| retry.codes([Code::Aborted])), call(), answer), 1, "codes name none");
-    assert_eq!(sent!(stack().retry(|retry| retry.methods(["test.Echo/Echo"])), call(), answer), 2);
-    assert_eq!(sent!(stack().retry(|retry| retry.methods(["test.Echo/Other"])), call(), answer), 1);
+    assert_eq!(sent(stack(), call(), answer).await, 1, "that a retry takes any method isn't followed");
+    assert_eq!(sent(stack().retry(|retry| retry.codes([Code::Aborted])), call(), answer).await, 1, "codes name none");
+    assert_eq!(sent(stack().retry(|retry| retry.methods(["test.Echo/Echo"])), call(), answer).await, 2);
+    assert_eq!(sent(stack().retry(|retry| retry.methods(["test.Echo/Other"])), call(), answer).await, 1);
     let own = || standard::grpc("lookup").hedge(|hedge| hedge.after(100 * MS).methods(["test.Echo/Echo"]));
-    assert_eq!(sent!(own(), call(), answer), 2);
+    assert_eq!(sent(own(), call(), answer).await, 2);
     assert_eq!(
-        sent!(own().retry(|retry| retry.methods(["test.Echo/Other"])), call(), answer),
+        sent(own().retry(|retry| retry.methods(["test.Echo/Other"])), call(), answer).await,
         2,
         "its own comes first"
     );
