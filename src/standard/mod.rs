@@ -50,14 +50,15 @@
 //! use std::time::Duration;
 //!
 //! use buttress::standard;
+//! use bytes::Bytes;
 //! use http::Response;
 //! use http_body_util::Full;
 //! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 //! use tower::ServiceBuilder;
 //!
-//! let client = Client::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
+//! let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
 //! let layer = standard::http("ratings")
-//!     .fallback(|fallback| fallback.value(Response::new(Full::from("[]"))))
+//!     .fallback(|fallback| fallback.value(Response::new(Full::<Bytes>::from("[]"))))
 //!     .hedge(|hedge| hedge.after_quantile(0.99))
 //!     .rate_limit(|limit| limit.limit(500, Duration::from_secs(1)));
 //!
