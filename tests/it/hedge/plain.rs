@@ -347,6 +347,10 @@ fn nonsense_is_refused_with_its_name_and_range() {
     check(|config| config.after = After::Quantile(1.0), "hedge.after.quantile");
     check(|config| config.minimum_calls = 0, "hedge.minimum_calls");
     check(|config| config.replay_at_most = usize::MAX, "hedge.replay_at_most");
+    check(
+        |config| config.budget = BudgetConfig::Share { ratio: 11.0, per_second: 1 },
+        "hedge.budget.share.ratio: 11.0",
+    );
 }
 
 #[test]
