@@ -3,7 +3,10 @@
 use std::{
     fmt,
     panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Unit};
@@ -63,6 +66,11 @@ impl Counter {
     pub(crate) fn increment(&self) {
         self.0.increment(1);
     }
+
+    #[inline]
+    pub(crate) fn add(&self, by: u32) {
+        self.0.increment(by.into());
+    }
 }
 
 #[derive(Debug)]
@@ -98,6 +106,54 @@ impl Stopwatch {
     #[inline]
     pub(crate) fn started(now: Instant) -> Self {
         Self(now)
+    }
+}
+
+/// Something that is to be counted as cancelled if it is dropped before it is settled.
+#[derive(Debug)]
+pub(crate) struct Unsettled(bool);
+
+impl Unsettled {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self(true)
+    }
+
+    /// Whether it wasn't.
+    #[inline]
+    pub(crate) fn settle(&mut self) -> bool {
+        std::mem::replace(&mut self.0, false)
+    }
+}
+
+/// How many there are of something, for a gauge. A clone counts the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Tally(Arc<AtomicU64>);
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// One more, until what this gives is dropped. Relaxed, for it is read for people.
+    #[inline]
+    pub(crate) fn enter(&self) -> Tallied {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Tallied(self.clone())
+    }
+
+    pub(crate) fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One of those that a [`Tally`] counts.
+#[derive(Debug)]
+pub(crate) struct Tallied(Tally);
+
+impl Drop for Tallied {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

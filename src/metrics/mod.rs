@@ -1,6 +1,7 @@
 #![doc = include_str!("../../docs/metrics.md")]
 
 mod gauges;
+mod watched;
 
 use std::{
     collections::BTreeSet,
@@ -12,8 +13,11 @@ use std::{
 use metrics::{KeyName, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 
-pub(crate) use self::gauges::Gauges;
 use self::gauges::Series;
+pub(crate) use self::{
+    gauges::Gauges,
+    watched::{Watched, watch},
+};
 use crate::registry;
 
 /// What has been shown before: who is gone has to be shown as gone, and not as it was last.
@@ -32,6 +36,7 @@ static SHOWN: Mutex<BTreeSet<Series>> = Mutex::new(BTreeSet::new());
 pub fn observe() {
     let mut gauges = Gauges::default();
     registry::policies().iter().for_each(|policy| policy.observe(&mut gauges));
+    watched::all().iter().for_each(|watched| watched.observe(&mut gauges));
     let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
     for gone in shown.iter().filter(|series| !gauges.has(series)) {
         set(gone, 0.0);

@@ -13,6 +13,7 @@ use crate::{
     backoff::Delays,
     budget::{Cost, Token},
     deadline::Deadline,
+    meter::Unsettled,
     repeat::verdict::{Ask, Failure},
 };
 
@@ -28,6 +29,8 @@ pub(super) struct Course {
     begun: bool,
     /// Boxed, for it is large beside the future of a call that succeeds at once.
     setbacks: Option<Box<Setbacks>>,
+    /// No answer was handed on yet.
+    unsettled: Unsettled,
 }
 
 /// What has gone wrong in the course of a call, and was done about it.
@@ -61,7 +64,7 @@ pub(super) struct Tokens {
 impl Course {
     #[inline]
     pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { scope: Some(Scope::new(settings)), begun: false, setbacks: None }
+        Self { scope: Some(Scope::new(settings)), begun: false, setbacks: None, unsettled: Unsettled::new() }
     }
 
     #[inline]
@@ -192,7 +195,8 @@ impl Course {
 
     /// An answer is handed on after so many attempts.
     #[inline]
-    pub(super) fn ended(&self, attempts: u32) {
+    pub(super) fn ended(&mut self, attempts: u32) {
+        self.unsettled.settle();
         self.settings().core.meter().attempts.record(attempts);
     }
 
@@ -218,11 +222,22 @@ impl Course {
     }
 
     fn setbacks(&mut self) -> &mut Setbacks {
-        let Self { scope, setbacks, .. } = self;
+        let (scope, setbacks) = (&self.scope, &mut self.setbacks);
         setbacks.get_or_insert_with(|| {
             let own = scope.as_ref().expect("the scope is elsewhere only while the inner service is polled");
             let delays = own.settings.config.backoff.delays();
             Box::new(Setbacks { retries: 0, nested: 0, delays, last: None, maybe_sent: false })
         })
+    }
+}
+
+impl Drop for Course {
+    #[inline]
+    fn drop(&mut self) {
+        if self.unsettled.settle()
+            && let Some(scope) = &self.scope
+        {
+            scope.settings.core.meter().cancelled.increment();
+        }
     }
 }

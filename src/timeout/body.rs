@@ -63,7 +63,7 @@ pub(crate) enum Cut {
 
 impl<B: Body> TimedBody<B> {
     /// Keeps `body` to its deadline; one that is already at its end costs nothing.
-    pub(crate) fn guarded(body: B, limit: Limit, cut: Cut) -> Self {
+    pub(crate) fn guarded(body: B, mut limit: Limit, cut: Cut) -> Self {
         if body.is_end_stream() {
             limit.ended();
             return Self { kind: Kind::Inner { body, timer: None } };
@@ -147,7 +147,7 @@ impl Timer {
     }
 
     /// The last thing a body says whose time is up.
-    fn cut<D>(&self) -> Result<Frame<D>, BoxError> {
+    fn cut<D>(&mut self) -> Result<Frame<D>, BoxError> {
         let elapsed = self.limit.elapsed();
         match self.cut {
             Cut::BreakOff => Err(elapsed.into()),

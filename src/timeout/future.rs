@@ -24,7 +24,7 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the inner future, and nothing is counted. The inner future is dropped as soon as the time is up.
+    /// Dropping it drops the inner future, and counts as cancelled. The inner future is dropped as soon as the time is up.
     #[derive(Debug)]
     pub struct ResponseFuture<F, P> {
         #[pin]
@@ -119,7 +119,7 @@ impl<F: Future> Future for Run<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut step = self.project().step;
         let answer = match step.as_mut().project() {
-            RunStepProj::Running { timed } => ready!(timed.poll(cx)).map(|(output, limit)| {
+            RunStepProj::Running { timed } => ready!(timed.poll(cx)).map(|(output, mut limit)| {
                 limit.ended();
                 output
             }),
@@ -168,6 +168,7 @@ impl<F: Future> Future for Timed<F> {
         }
         let sleep = this.sleep.as_pin_mut().expect("it was made above");
         ready!(poll_sleep(sleep, cx));
+        let limit = this.limit.as_mut().expect("it was there a moment ago");
         Poll::Ready(Err(limit.elapsed()))
     }
 }

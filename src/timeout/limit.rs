@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     deadline::{Deadline, Elapsed},
-    meter::Stopwatch,
+    meter::{Stopwatch, Unsettled},
     timeout::{Timeout, event},
 };
 
@@ -24,15 +24,18 @@ pub(crate) struct Limit {
     inherited: bool,
     policy: Timeout,
     begun: Stopwatch,
+    /// The exchange isn't over.
+    unsettled: Unsettled,
 }
 
 impl Limit {
     /// The earlier of the two. What is inherited can only shorten, so a caller can't grant itself more time than ours.
     pub(crate) fn new(policy: Timeout, own: Deadline, inherited: Option<Deadline>, begun: Stopwatch) -> Self {
-        match inherited {
-            Some(inherited) if inherited < own => Self { deadline: inherited, inherited: true, policy, begun },
-            _ => Self { deadline: own, inherited: false, policy, begun },
-        }
+        let (deadline, inherited) = match inherited {
+            Some(inherited) if inherited < own => (inherited, true),
+            _ => (own, false),
+        };
+        Self { deadline, inherited, policy, begun, unsettled: Unsettled::new() }
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
@@ -51,12 +54,13 @@ impl Limit {
 
     /// The exchange is over.
     #[inline]
-    pub(crate) fn ended(&self) {
+    pub(crate) fn ended(&mut self) {
+        self.unsettled.settle();
         self.policy.meter().end.since(self.begun);
     }
 
     /// The time is up: counts it, tells it, and says what to answer.
-    pub(crate) fn elapsed(&self) -> Elapsed {
+    pub(crate) fn elapsed(&mut self) -> Elapsed {
         self.policy.count_elapsed(self.inherited);
         self.ended();
         event::elapsed(self.policy.name(), self.inherited);
@@ -66,6 +70,16 @@ impl Limit {
 
     pub(crate) fn sleep(&self) -> Sleep {
         sleep_until(self.deadline.instant())
+    }
+}
+
+/// Dropped before the exchange is over, it was cancelled.
+impl Drop for Limit {
+    #[inline]
+    fn drop(&mut self) {
+        if self.unsettled.settle() {
+            self.policy.meter().cancelled.increment();
+        }
     }
 }
 
