@@ -65,9 +65,8 @@ impl Handles {
 impl Register for Handles {
     fn register(whose: Whose<'_>) -> Self {
         let of_kind = |kind| {
-            Became::ALL.map(|became| {
-                Counter::register(FAILURES, whose, &[("failure", kind), ("outcome", became.as_str())])
-            })
+            Became::ALL
+                .map(|became| Counter::register(FAILURES, whose, &[("failure", kind), ("outcome", became.as_str())]))
         };
         Self {
             cancelled: cancelled(whose),

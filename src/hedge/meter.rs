@@ -15,10 +15,8 @@ const LOST: Metric = Metric {
     name: "buttress_hedge_lost_total",
     help: "Hedges that were cancelled, or failed, because another attempt's answer was handed on.",
 };
-const WITHHELD: Metric = Metric {
-    name: "buttress_hedge_withheld_total",
-    help: "Hedges that were due and not sent, by why.",
-};
+const WITHHELD: Metric =
+    Metric { name: "buttress_hedge_withheld_total", help: "Hedges that were due and not sent, by why." };
 const TOO_LARGE: Metric = Metric {
     name: "buttress_hedge_bodies_too_large_total",
     help: "Requests whose body was too large to be kept, and could not be sent again.",

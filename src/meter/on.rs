@@ -4,7 +4,7 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -13,6 +13,7 @@ use metrics::{Key, KeyName, Label, Level, Metadata, Unit};
 use tokio::time::Instant;
 
 use super::{Metric, Register, Whose};
+use crate::name::Name;
 
 /// A policy's handles, registered when they are first asked for, for the recorder may be installed after the policy was
 /// made. From then on asking is one atomic load. A clone has the same ones.
@@ -154,6 +155,30 @@ pub(crate) struct Tallied(Tally);
 impl Drop for Tallied {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One of each for each name, made when a name is first heard of. For what has so few names that none is forgotten.
+#[derive(Debug)]
+pub(crate) struct ByName<M>(Mutex<Vec<(Name, M)>>);
+
+impl<M: Clone> ByName<M> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    pub(crate) fn get(&self, name: &Name, make: impl FnOnce() -> M) -> M {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = all.iter().find(|(known, _)| known == name) {
+            return found.clone();
+        }
+        let made = make();
+        all.push((name.clone(), made.clone()));
+        made
+    }
+
+    pub(crate) fn all(&self) -> Vec<(Name, M)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -94,12 +94,9 @@ pub(super) mod gauges {
     use super::{Metric, whose};
     use crate::{metrics::Gauges, name::Name};
 
-    const WAITING: Metric =
-        Metric { name: "buttress_rate_limit_waiting", help: "How many calls wait for their turn." };
-    const AVAILABLE: Metric = Metric {
-        name: "buttress_rate_limit_available",
-        help: "How many calls would be let through at once now.",
-    };
+    const WAITING: Metric = Metric { name: "buttress_rate_limit_waiting", help: "How many calls wait for their turn." };
+    const AVAILABLE: Metric =
+        Metric { name: "buttress_rate_limit_available", help: "How many calls would be let through at once now." };
     const KEYS: Metric = Metric { name: "buttress_rate_limit_keys", help: "How many keys there are limits for." };
     const KEYS_LIMITED: Metric = Metric {
         name: "buttress_rate_limit_keys_limited",

@@ -18,7 +18,13 @@ use crate::{
     name::Name,
     registered::{Listed, Registered},
     rejection::{Reason, Rejection},
-    timeout::{config::TimeoutConfig, event, future::Run, limit::Limit, meter::{Handles, whose}},
+    timeout::{
+        config::TimeoutConfig,
+        event,
+        future::Run,
+        limit::Limit,
+        meter::{Handles, whose},
+    },
 };
 
 /// A limit on how long something may take: what [`TimeoutLayer::handle`](crate::timeout::TimeoutLayer::handle) gives,

@@ -208,7 +208,8 @@ impl<K: Key> KeyedRateLimit<K> {
 
     fn make(&self) -> RateLimit {
         let each = lock(&self.shared.each).clone();
-        RateLimit::unlisted(self.name().clone(), each, self.shared.watch.clone()).expect("the settings have been validated")
+        RateLimit::unlisted(self.name().clone(), each, self.shared.watch.clone())
+            .expect("the settings have been validated")
     }
 }
 
