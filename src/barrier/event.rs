@@ -1,5 +1,7 @@
 //! What it tells.
 
+use std::error::Error;
+
 use tracing::{debug, info, warn};
 
 use super::{
@@ -27,7 +29,7 @@ pub(super) fn contended(step: &StepHeaders, call: &UnderWay<'_>, error: &sqlx::E
 /// There is no step that could be done.
 pub(super) fn no_step(name: &Name, stop: &Stop) {
     meter::refused(name, stop.reason());
-    debug!(policy = "barrier", %name, reason = stop.reason(), "call refused: {stop}");
+    debug!(policy = "barrier", %name, reason = stop.reason(), problem = %stop, "call refused: no step that is done here");
 }
 
 /// Nothing was done, or all of it was rolled back.
@@ -37,9 +39,9 @@ pub(super) fn stopped(name: &Name, step: &StepHeaders, stop: &Stop) {
         Stop::Refused(_) => debug!(policy = "barrier", %name, %key, epoch, reason = %stop, "refused by the effect"),
         Stop::Undone => info!(policy = "barrier", %name, %key, epoch, "action came after its undo and is refused"),
         Stop::Fenced => warn!(policy = "barrier", %name, %key, epoch, "coordinator has lost its saga and is refused"),
-        _ => match std::error::Error::source(stop) {
-            Some(error) => warn!(policy = "barrier", %name, %key, epoch, %error, "rolled back: {stop}"),
-            None => warn!(policy = "barrier", %name, %key, epoch, "rolled back: {stop}"),
-        },
+        _ => {
+            let error = stop.source().map_or_else(|| stop.to_string(), |source| format!("{stop}: {source}"));
+            warn!(policy = "barrier", %name, %key, epoch, reason = stop.reason(), error, "rolled back");
+        }
     }
 }

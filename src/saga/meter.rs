@@ -43,7 +43,7 @@ const SUSPECTS: Metric = Metric {
 const OPERATED: Metric =
     Metric { name: "buttress_saga_operated_total", help: "What operators decided about parked sagas." };
 const DAMAGED: Metric =
-    Metric { name: "buttress_saga_damaged_total", help: "Sagas whose journal can not be gone on with." };
+    Metric { name: "buttress_saga_damaged_total", help: "Sagas whose journal cannot be gone on with." };
 
 const BATCH: Metric =
     Metric { name: "buttress_saga_journal_batch_writes", help: "How many writes the journal took in one transaction." };
@@ -257,7 +257,7 @@ pub(crate) fn rejected(name: &Name, reason: Reason) {
 
 /// `what` both want: `key`, `exclusive`.
 pub(crate) fn waited(name: &Name, what: &'static str) {
-    once(WAITED, name, ("for", what));
+    once(WAITED, name, ("wanted", what));
 }
 
 /// `decision`: `suspected`, `tried`, `acquitted`.
