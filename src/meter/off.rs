@@ -77,6 +77,11 @@ impl Unsettled {
     }
 
     #[inline]
+    pub(crate) fn settled() -> Self {
+        Self
+    }
+
+    #[inline]
     pub(crate) fn settle(&mut self) -> bool {
         false
     }

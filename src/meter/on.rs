@@ -120,6 +120,12 @@ impl Unsettled {
         Self(true)
     }
 
+    /// Something of which nothing is left to be counted.
+    #[inline]
+    pub(crate) fn settled() -> Self {
+        Self(false)
+    }
+
     /// Whether it wasn't.
     #[inline]
     pub(crate) fn settle(&mut self) -> bool {

@@ -68,6 +68,9 @@ impl<B: Body> TimedBody<B> {
             limit.ended();
             return Self { kind: Kind::Inner { body, timer: None } };
         }
+        if matches!(cut, Cut::BreakOff) {
+            limit.may_stay_unread();
+        }
         let timer = Some(Timer { limit, cut, sleep: None });
         Self { kind: Kind::Inner { body, timer } }
     }
@@ -97,6 +100,7 @@ where
         let Some(timer) = slot else {
             return body.poll_frame(cx).map_err(Into::into);
         };
+        timer.limit.reading();
         match timer.limit.deadline().sync_scope(|| body.as_mut().poll_frame(cx)) {
             Poll::Ready(frame) if is_last(&frame) || body.is_end_stream() => {
                 timer.limit.ended();

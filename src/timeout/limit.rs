@@ -26,6 +26,8 @@ pub(crate) struct Limit {
     begun: Stopwatch,
     /// The exchange isn't over.
     unsettled: Unsettled,
+    /// Nobody has begun to read the body, whose head says all.
+    unread: Unsettled,
 }
 
 impl Limit {
@@ -35,7 +37,7 @@ impl Limit {
             Some(inherited) if inherited < own => (inherited, true),
             _ => (own, false),
         };
-        Self { deadline, inherited, policy, begun, unsettled: Unsettled::new() }
+        Self { deadline, inherited, policy, begun, unsettled: Unsettled::new(), unread: Unsettled::settled() }
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
@@ -50,6 +52,18 @@ impl Limit {
     #[inline]
     pub(crate) fn answered(&self) {
         self.policy.meter().first_byte.since(self.begun);
+    }
+
+    /// The head was handed on, and says how the exchange went, if nobody wants to know more.
+    #[inline]
+    pub(crate) fn may_stay_unread(&mut self) {
+        self.unread = Unsettled::new();
+    }
+
+    /// Somebody reads the body.
+    #[inline]
+    pub(crate) fn reading(&mut self) {
+        self.unread.settle();
     }
 
     /// The exchange is over.
@@ -73,12 +87,16 @@ impl Limit {
     }
 }
 
-/// Dropped before the exchange is over, it was cancelled.
+/// Dropped before the exchange is over, it was cancelled; but a body that nobody began to read is over when it is dropped, as
+/// who looks at the status alone, or tries again, has cancelled nothing.
 impl Drop for Limit {
     #[inline]
     fn drop(&mut self) {
         if self.unsettled.settle() {
-            self.policy.meter().cancelled.increment();
+            match self.unread.settle() {
+                true => self.ended(),
+                false => self.policy.meter().cancelled.increment(),
+            }
         }
     }
 }

@@ -286,7 +286,9 @@ async fn what_waits_for_the_journal_and_how_much_it_takes_at_once_can_be_seen() 
     assert_eq!((journal("batch_writes_count"), journal("batch_writes_sum")), (Some(1.0), Some(1.0)));
     let steps = async |coordinator: Coordinator| {
         coordinator
-            .scope::<(), SagaError, _>("held", async |saga: Saga| saga.step("s").run(async |_| Ok::<_, BoxError>(())).await)
+            .scope::<(), SagaError, _>("held", async |saga: Saga| {
+                saga.step("s").run(async |_| Ok::<_, BoxError>(())).await
+            })
             .await
     };
     let first = tokio::spawn(steps(coordinator.clone()));

@@ -105,7 +105,8 @@ fn every_event_of_a_decision_says_which_metric_counts_it_and_that_one_does() {
         let policy = if policy == "step" { "saga" } else { &policy };
         let label = format!("{{policy=\"{policy}\",");
         let counts = |line: &str| {
-            let series = [&*metric, &format!("{metric}_count")].iter().any(|of| line.starts_with(&format!("{of}{label}")));
+            let series =
+                [&*metric, &format!("{metric}_count")].iter().any(|of| line.starts_with(&format!("{of}{label}")));
             series && !line.ends_with(" 0")
         };
         assert!(page.lines().any(counts), "{message}: {metric} of {policy} counts nothing");

@@ -102,10 +102,7 @@ async fn steps(pool: &SqlitePool) {
     }
     assert!(matches!(step(30).barrier(Op::Act, 1).act(|tx| does(tx, "works")).await, Err(Stop::Fenced)));
     for _ in 0..2 {
-        assert!(matches!(
-            step(30).barrier(Op::Undo, 1).undo(|tx, _: u32| does(tx, "works")).await,
-            Err(Stop::Fenced)
-        ));
+        assert!(matches!(step(30).barrier(Op::Undo, 1).undo(|tx, _: u32| does(tx, "works")).await, Err(Stop::Fenced)));
     }
     let large = step(31).barrier(Op::Act, 2).act(async |_| Ok("x".repeat(1 << 20))).await;
     assert!(matches!(large, Err(Stop::Answer(_))));

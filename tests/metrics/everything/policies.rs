@@ -144,13 +144,7 @@ async fn retry(kept: &mut Kept) {
     let tiers = ServiceBuilder::new().layer(&outer).layer(&inner);
     let tiers = tiers.service_fn(async |()| Err::<(), BoxError>("broken".into()));
     tiers.oneshot(()).await.unwrap_err();
-    kept.extend([
-        Box::new(retry) as Box<dyn Any>,
-        Box::new(unsaid),
-        Box::new(large),
-        Box::new(outer),
-        Box::new(inner),
-    ]);
+    kept.extend([Box::new(retry) as Box<dyn Any>, Box::new(unsaid), Box::new(large), Box::new(outer), Box::new(inner)]);
 }
 
 async fn timeout(kept: &mut Kept) {
