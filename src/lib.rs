@@ -77,6 +77,7 @@ mod config;
 mod meter;
 mod name;
 mod registered;
+mod scope;
 #[cfg(any(feature = "bulkhead", feature = "circuit-breaker", feature = "retry", feature = "timeout"))]
 mod span;
 mod sync;

@@ -380,7 +380,7 @@ impl<P, R> StandardLayer<P, R> {
     }
 }
 
-impl<S, P: Clone, R: Clone> Layer<S> for StandardLayer<P, R> {
+impl<S: Clone, P: Clone, R: Clone> Layer<S> for StandardLayer<P, R> {
     type Service = StandardService<S, P, R>;
 
     /// # Panics

@@ -9,7 +9,8 @@ use std::{
 };
 
 use buttress::{
-    BoxError, BulkheadLayer, CircuitBreakerLayer, HedgeLayer, RateLimitLayer, RetryLayer, TimeoutLayer, circuit_breaker::Window,
+    BoxError, BulkheadLayer, CircuitBreakerLayer, HedgeLayer, RateLimitLayer, RetryLayer, TimeoutLayer,
+    circuit_breaker::Window,
 };
 use tower::{Layer, Service, ServiceBuilder};
 

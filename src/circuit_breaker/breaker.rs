@@ -379,12 +379,16 @@ impl CircuitBreaker {
         self.shared.core.pauses()
     }
 
+    pub(super) fn key(&self) -> Option<&dyn fmt::Debug> {
+        self.shared.key()
+    }
+
     /// The refusal, counted and told.
-    #[cold]
+    #[inline]
     pub(super) fn refuse(&self, refused: &Refused) -> Rejection {
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         self.shared.meter().refused.increment();
-        event::refused(self.name(), self.shared.key(), self.state(), refused.retry_after);
+        event::refused(self, refused.retry_after);
         let rejection = Rejection::new(super::POLICY, self.name().clone(), Reason::CircuitOpen);
         rejection.with_retry_after(refused.retry_after)
     }

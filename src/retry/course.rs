@@ -1,12 +1,20 @@
 //! Whether there is another attempt, as far as that doesn't depend on what the request and the answer are.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::{
     event,
     handle::{GaveUp, Settings},
+    lead::Leads,
     scope::{self, Scope},
 };
 use crate::{
@@ -21,10 +29,12 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The course of one call, from attempt to attempt.
+// The bound is for its drop.
 #[derive(Debug)]
-pub(super) struct Course {
-    /// Elsewhere while what is below is being polled.
-    scope: Option<Scope>,
+pub(super) struct Course<L: Leads> {
+    lead: L,
+    /// The retries that this call has had, at all tiers, if this is the outermost.
+    made: AtomicU32,
     /// The first attempt has been polled.
     begun: bool,
     /// Boxed, for it is large beside the future of a call that succeeds at once.
@@ -61,15 +71,20 @@ pub(super) struct Tokens {
     outermost: Option<Token>,
 }
 
-impl Course {
+impl<L: Leads> Course<L> {
     #[inline]
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { scope: Some(Scope::new(settings)), begun: false, setbacks: None, unsettled: Unsettled::new() }
+    pub(super) fn new(lead: L) -> Self {
+        Self { lead, made: AtomicU32::new(0), begun: false, setbacks: None, unsettled: Unsettled::new() }
+    }
+
+    #[inline]
+    pub(super) fn lead(&self) -> &L {
+        &self.lead
     }
 
     #[inline]
     pub(super) fn settings(&self) -> &Arc<Settings> {
-        &self.scope.as_ref().expect("the scope is elsewhere only while the inner service is polled").settings
+        self.lead.settings()
     }
 
     pub(super) fn retries(&self) -> u32 {
@@ -81,15 +96,14 @@ impl Course {
     #[inline]
     pub(super) fn run<R>(&mut self, f: impl FnOnce() -> R) -> R {
         let is_first = !mem::replace(&mut self.begun, true);
-        let enter = |own: Option<&Scope>, outermost: Option<&Scope>| {
-            if let Some(Scope { settings, .. }) = own.filter(|_| is_first) {
-                // To a layer above with the same budget, this is no first attempt, or has been counted as one.
-                if outermost.is_none_or(|outermost| !outermost.settings.budget.is(&settings.budget)) {
-                    settings.budget.deposit();
-                }
+        let budget = &self.settings().budget;
+        let enter = |outermost: Option<Scope<'_>>| {
+            // To a layer above with the same budget, this is no first attempt, or has been counted as one.
+            if is_first && outermost.is_none_or(|outermost| !outermost.budget.is(budget)) {
+                budget.deposit();
             }
         };
-        scope::run(&mut self.scope, enter, f)
+        scope::run(Scope { budget, made: &self.made }, enter, f)
     }
 
     /// Whether all attempts were made, here or by other tiers.
@@ -100,8 +114,8 @@ impl Course {
         if self.retries() >= most {
             return Err(GaveUp::Attempts);
         }
-        let made = scope::with(|outermost| outermost.made).or_else(|| self.scope.as_ref().map(|own| own.made));
-        if made.is_some_and(|made| made >= most) { Err(GaveUp::Tiers) } else { Ok(()) }
+        let made = scope::with(|outermost| outermost.made.load(Ordering::Relaxed));
+        if made.unwrap_or_else(|| self.made.load(Ordering::Relaxed)) >= most { Err(GaveUp::Tiers) } else { Ok(()) }
     }
 
     /// Another attempt, if there may be one.
@@ -113,10 +127,10 @@ impl Course {
             return Err(GaveUp::Deadline);
         }
         let tokens = self.withdraw(failure.cost)?;
-        if scope::with(|outermost| outermost.made += 1).is_some() {
+        if scope::with(|outermost| outermost.made.fetch_add(1, Ordering::Relaxed)).is_some() {
             self.setbacks().nested += 1;
-        } else if let Some(own) = &mut self.scope {
-            own.made += 1;
+        } else {
+            *self.made.get_mut() += 1;
         }
         event::retrying(&self.settings().core.name, self.retries() + 2, wait);
         Ok(Pass { wait, tokens })
@@ -143,7 +157,7 @@ impl Course {
         let own = settings.budget.withdraw(cost);
         let outermost = own.as_ref().ok().and_then(|_| {
             scope::with(|outermost| {
-                let budget = &outermost.settings.budget;
+                let budget = outermost.budget;
                 (!budget.is(&settings.budget)).then(|| budget.withdraw(cost))
             })
             .flatten()
@@ -216,28 +230,28 @@ impl Course {
         let Settings { budget, core, .. } = &**self.settings();
         budget.succeeded(setbacks.last);
         if setbacks.retries > 0 {
-            scope::with(|outermost| outermost.made = outermost.made.saturating_sub(setbacks.nested));
+            scope::with(|outermost| {
+                let made = outermost.made.load(Ordering::Relaxed);
+                outermost.made.store(made.saturating_sub(setbacks.nested), Ordering::Relaxed);
+            });
             core.recovered(setbacks.retries + 1);
         }
     }
 
     fn setbacks(&mut self) -> &mut Setbacks {
-        let (scope, setbacks) = (&self.scope, &mut self.setbacks);
+        let (lead, setbacks) = (&self.lead, &mut self.setbacks);
         setbacks.get_or_insert_with(|| {
-            let own = scope.as_ref().expect("the scope is elsewhere only while the inner service is polled");
-            let delays = own.settings.config.backoff.delays();
+            let delays = lead.settings().config.backoff.delays();
             Box::new(Setbacks { retries: 0, nested: 0, delays, last: None, maybe_sent: false })
         })
     }
 }
 
-impl Drop for Course {
+impl<L: Leads> Drop for Course<L> {
     #[inline]
     fn drop(&mut self) {
-        if self.unsettled.settle()
-            && let Some(scope) = &self.scope
-        {
-            scope.settings.core.meter().cancelled.increment();
+        if self.unsettled.settle() {
+            self.settings().core.meter().cancelled.increment();
         }
     }
 }

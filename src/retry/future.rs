@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use super::{
     course::{Course, Tokens},
     event,
     handle::GaveUp,
+    lead::Lead,
 };
 use crate::repeat::{
     FIRST_FRAME_WITHIN,
@@ -35,7 +37,7 @@ pin_project! {
         P: Repeat<Req, S::Response, S::Error, R>,
     {
         #[pin]
-        step: Step<S::Future, Req, Result<P::Response, P::Error>>,
+        step: Step<S, S::Future, Req, Result<P::Response, P::Error>>,
         call: Call<S, P, R, P::Kept>,
     }
 }
@@ -43,15 +45,15 @@ pin_project! {
 pin_project! {
     // What is rare is boxed, for it is large beside the future of a call that succeeds at once.
     #[project = StepProj]
-    enum Step<F, Req, A> {
+    enum Step<S, F, Req, A> {
         // An attempt is under way.
         Calling { #[pin] attempt: F },
         // The head of its answer doesn't tell how it ended; the first frame may.
         Peeking { answer: Option<A>, patience: Pin<Box<Sleep>> },
         // It failed, and its answer is dropped, so that the permits below are free. The request is ready.
         Waiting { sleep: Pin<Box<Sleep>>, next: Option<Box<Attempt<Req>>> },
-        // The inner service is being made ready.
-        Readying { next: Option<Box<Attempt<Req>>> },
+        // The service that it is made with is being made ready.
+        Readying { next: Option<Box<(S, Attempt<Req>)>> },
     }
 }
 
@@ -64,17 +66,10 @@ struct Attempt<Req> {
 /// All but the step.
 struct Call<S, P, R, K> {
     /// None if the request can't be sent again.
-    later: Option<Later<S, K>>,
-    course: Course,
+    kept: Option<K>,
+    course: Course<Arc<Lead<S>>>,
     protocol: P,
     rules: R,
-}
-
-/// What later attempts are made with.
-#[derive(Debug)]
-pub(super) struct Later<S, K> {
-    pub(super) inner: S,
-    pub(super) kept: K,
 }
 
 /// What comes after an answer.
@@ -91,18 +86,18 @@ where
     #[inline]
     pub(super) fn new(
         attempt: S::Future,
-        later: Option<Later<S, P::Kept>>,
-        course: Course,
+        kept: Option<P::Kept>,
+        course: Course<Arc<Lead<S>>>,
         protocol: P,
         rules: R,
     ) -> Self {
-        Self { step: Step::Calling { attempt }, call: Call { later, course, protocol, rules } }
+        Self { step: Step::Calling { attempt }, call: Call { kept, course, protocol, rules } }
     }
 }
 
 impl<S, P, R, Req> Future for ResponseFuture<S, P, R, Req>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     P: Repeat<Req, S::Response, S::Error, R>,
 {
     type Output = Result<P::Response, P::Error>;
@@ -132,21 +127,22 @@ where
                 }
                 StepProj::Waiting { sleep, next } => {
                     ready!(sleep.as_mut().poll(cx));
-                    let next = next.take();
+                    let next = *next.take().expect("polled after it was ready");
+                    let next = Some(Box::new((call.course.lead().service(), next)));
                     this.step.set(Step::Readying { next });
                     continue;
                 }
                 StepProj::Readying { next } => {
-                    let Call { later, course, protocol, .. } = &mut *call;
-                    let inner = &mut later.as_mut().expect("a request that is sent again was kept").inner;
-                    if let Err(error) = ready!(course.run(|| inner.poll_ready(cx))) {
+                    let Call { course, protocol, .. } = &mut *call;
+                    let (service, _) = &mut **next.as_mut().expect("polled after it was ready");
+                    if let Err(error) = ready!(course.run(|| service.poll_ready(cx))) {
                         drop(next.take());
                         course.ended(course.attempts());
                         return Poll::Ready(Err(protocol.error(error)));
                     }
-                    let Attempt { request, tokens } = *next.take().expect("polled after it was ready");
+                    let (mut service, Attempt { request, tokens }) = *next.take().expect("polled after it was ready");
                     course.sent(tokens);
-                    let attempt = inner.call(request);
+                    let attempt = service.call(request);
                     this.step.set(Step::Calling { attempt });
                     continue;
                 }
@@ -169,7 +165,7 @@ impl<S, P, R, K> Call<S, P, R, K> {
         P: Repeat<Req, S::Response, S::Error, R, Kept = K>,
     {
         let is_safe = |kept| self.protocol.is_safe(&self.rules, kept).unwrap_or(false);
-        self.later.as_ref().is_some_and(|later| is_safe(&later.kept)) && self.course.attempts_left().is_ok()
+        self.kept.as_ref().is_some_and(is_safe) && self.course.attempts_left().is_ok()
     }
 
     #[inline]
@@ -217,8 +213,8 @@ impl<S, P, R, K> Call<S, P, R, K> {
         P: Repeat<Req, S::Response, S::Error, R, Kept = K>,
     {
         self.course.attempts_left()?;
-        let Self { later, course, protocol, rules } = self;
-        let kept = &mut later.as_mut().ok_or(GaveUp::NotReplayable)?.kept;
+        let Self { kept, course, protocol, rules } = self;
+        let kept = kept.as_mut().ok_or(GaveUp::NotReplayable)?;
         if failure.sent {
             match protocol.is_safe(rules, kept) {
                 Ok(true) => {}

@@ -258,13 +258,16 @@ impl fmt::Debug for Retry {
 }
 
 impl Settings {
-    /// Makes them the current ones, if they aren't.
+    /// Whether nothing was changed since they were made.
     #[inline]
-    pub(super) fn refresh(self: &mut Arc<Self>) {
+    pub(super) fn are_current(&self) -> bool {
         // Relaxed: the settings themselves are behind the lock. A change seen a call later is a change in time.
-        if self.version != self.core.version.load(Ordering::Relaxed) {
-            *self = self.core.settings();
-        }
+        self.version == self.core.version.load(Ordering::Relaxed)
+    }
+
+    /// The current ones.
+    pub(super) fn renewed(&self) -> Arc<Self> {
+        self.core.settings()
     }
 }
 

@@ -235,6 +235,7 @@ impl<C, R> RetryLayer<Grpc<C>, R> {
 
 impl<S, P, R> Layer<S> for RetryLayer<P, R>
 where
+    S: Clone,
     P: Clone,
     R: Clone,
 {

@@ -131,6 +131,7 @@ mod event;
 mod future;
 mod handle;
 mod layer;
+mod lead;
 mod meter;
 mod run;
 mod scope;

@@ -4,77 +4,38 @@
 //! below it, it leaves a note in the thread: whose budget the retries below are to be taken from as well, and how many
 //! retries the call has had so far, at whatever tier.
 
-use std::{cell::Cell, mem::ManuallyDrop, sync::Arc};
+use std::sync::atomic::AtomicU32;
 
-use super::handle::Settings;
+use scoped_tls::scoped_thread_local;
 
-/// Empty between polls, so there is nothing to be dropped with a thread, and the thread needn't be told of it.
-type Slot = ManuallyDrop<Option<Scope>>;
+use crate::budget::Budget;
 
-thread_local! {
-    static CURRENT: Cell<Slot> = const { Cell::new(ManuallyDrop::new(None)) };
-}
+scoped_thread_local!(static BUDGET: Budget);
+scoped_thread_local!(static MADE: AtomicU32);
 
 /// The outermost retry layer's call, as those below it see it.
-#[derive(Debug)]
-pub(super) struct Scope {
-    pub(super) settings: Arc<Settings>,
-    /// The retries that this call has had, at all tiers.
-    pub(super) made: u32,
-}
-
-impl Scope {
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, made: 0 }
-    }
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub(super) budget: &'a Budget,
+    /// The retries that this call has had, at all tiers. Relaxed: only one thread at a time has to do with a call.
+    pub(super) made: &'a AtomicU32,
 }
 
 /// Runs `f`, which polls what is below, with `own` as the current scope, unless it runs within one already. Before,
-/// `enter` is told of both.
+/// `enter` is told of that one.
 ///
-/// The scope is moved there and back: no reference is counted, and nothing is allocated.
+/// The scope is lent: no reference is counted, and nothing is moved.
 #[inline]
-pub(super) fn run<R>(
-    own: &mut Option<Scope>,
-    enter: impl FnOnce(Option<&Scope>, Option<&Scope>),
-    f: impl FnOnce() -> R,
-) -> R {
-    struct Back<'a> {
-        own: &'a mut Option<Scope>,
-        current: &'a Cell<Slot>,
+pub(super) fn run<R>(own: Scope<'_>, enter: impl FnOnce(Option<Scope<'_>>), f: impl FnOnce() -> R) -> R {
+    if BUDGET.is_set() {
+        with(|outermost| enter(Some(outermost)));
+        return f();
     }
-
-    impl Drop for Back<'_> {
-        #[inline]
-        fn drop(&mut self) {
-            *self.own = replace(self.current, None);
-        }
-    }
-
-    CURRENT.with(|current| {
-        let outermost = replace(current, None);
-        enter(own.as_ref(), outermost.as_ref());
-        if outermost.is_some() {
-            replace(current, outermost);
-            return f();
-        }
-        replace(current, own.take());
-        let _back = Back { own, current };
-        f()
-    })
-}
-
-#[inline]
-fn replace(current: &Cell<Slot>, scope: Option<Scope>) -> Option<Scope> {
-    ManuallyDrop::into_inner(current.replace(ManuallyDrop::new(scope)))
+    enter(None);
+    BUDGET.set(own.budget, || MADE.set(own.made, f))
 }
 
 /// The outermost layer's scope, for a layer that is below it.
-pub(super) fn with<R>(f: impl FnOnce(&mut Scope) -> R) -> Option<R> {
-    CURRENT.with(|current| {
-        let mut outermost = replace(current, None);
-        let told = outermost.as_mut().map(f);
-        replace(current, outermost);
-        told
-    })
+pub(super) fn with<R>(f: impl FnOnce(Scope<'_>) -> R) -> Option<R> {
+    BUDGET.is_set().then(|| BUDGET.with(|budget| MADE.with(|made| f(Scope { budget, made }))))
 }

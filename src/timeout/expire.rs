@@ -37,7 +37,7 @@ pub trait Expire<Res, E> {
     /// # Errors
     ///
     /// Where a refusal is an error, the `rejection`.
-    fn refuse(&self, rejection: Rejection) -> Result<Self::Response, Self::Error>;
+    fn refuse(&self, rejection: Box<Rejection>) -> Result<Self::Response, Self::Error>;
 
     /// The call was made, and the time is up.
     ///
@@ -66,8 +66,8 @@ where
         result.map_err(Into::into)
     }
 
-    fn refuse(&self, rejection: Rejection) -> Result<Res, BoxError> {
-        Err(rejection.into())
+    fn refuse(&self, rejection: Box<Rejection>) -> Result<Res, BoxError> {
+        Err(rejection)
     }
 
     fn expire(&self, elapsed: Elapsed) -> Result<Res, BoxError> {
@@ -96,8 +96,8 @@ where
         }
     }
 
-    fn refuse(&self, rejection: Rejection) -> Result<Self::Response, E> {
-        Ok(http_protocol::refusal(rejection).map(TimedBody::answer))
+    fn refuse(&self, rejection: Box<Rejection>) -> Result<Self::Response, E> {
+        Ok(http_protocol::refusal(*rejection).map(TimedBody::answer))
     }
 
     fn expire(&self, elapsed: Elapsed) -> Result<Self::Response, E> {
@@ -136,8 +136,8 @@ where
         }
     }
 
-    fn refuse(&self, rejection: Rejection) -> Result<Self::Response, E> {
-        Ok(grpc::refusal(rejection).map(TimedBody::answer))
+    fn refuse(&self, rejection: Box<Rejection>) -> Result<Self::Response, E> {
+        Ok(grpc::refusal(*rejection).map(TimedBody::answer))
     }
 
     fn expire(&self, elapsed: Elapsed) -> Result<Self::Response, E> {

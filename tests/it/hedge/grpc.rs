@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tonic::{
     Status,
     body::Body,
-    transport::{Channel, Endpoint},
+    transport::{Channel, Endpoint, channel::Change},
 };
 use tower::{Layer, ServiceExt};
 use tracing_subscriber::filter::LevelFilter;
@@ -140,21 +140,31 @@ async fn answers_that_came_in_messages_are_observed() {
 
 #[tokio::test]
 async fn a_hedge_goes_to_another_endpoint_of_a_channel_that_balances() {
-    // One of them never answers. Which of them a call goes to is the balancer's choice; a hedge goes where that sends it.
-    let (well, hung) = (Scripted::default(), Scripted::new((0..100).map(|_| Answer::Hang)));
-    let endpoints = [serve(well.clone()).await, serve(hung.clone()).await]
+    // Which endpoint a balancer takes is chance. So it knows only the one that hangs until the first attempt is there.
+    let (hung, well) = (Scripted::new([Answer::Hang]), Scripted::default());
+    let [to_hung, to_well] = [serve(hung.clone()).await, serve(well.clone()).await]
         .map(|address| Endpoint::from_shared(format!("http://{address}")).unwrap());
-    let channel = Channel::balance_list(endpoints.into_iter());
-    let layer = layer().after(Duration::from_millis(30)).max_hedges(4);
+    let (channel, changes) = Channel::balance_channel(2);
+    changes.send(Change::Insert("hung", to_hung)).await.unwrap();
+
+    let layer = layer().after(60 * 1000 * MS);
     let mut client = EchoClient::new(layer.layer(channel));
-    let calls = async {
-        for _ in 0..10 {
-            assert_eq!(client.echo("hello").await.unwrap().into_inner(), "hello".into());
+    let call = tokio::spawn(async move { client.echo("hello").await });
+    let first = async {
+        while hung.calls() == 0 {
+            tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), calls).await.expect("a call hangs");
-    assert!(well.calls() >= 10);
-    assert!(hung.calls() == 0 || layer.handle().snapshot().won > 0);
+    tokio::time::timeout(Duration::from_secs(20), first).await.expect("the first attempt never arrives");
+    changes.send(Change::Insert("well", to_well)).await.unwrap();
+    changes.send(Change::Remove("hung")).await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(60 * 1000 * MS).await;
+    tokio::time::resume();
+
+    let answer = tokio::time::timeout(Duration::from_secs(20), call).await.expect("the call hangs").unwrap();
+    assert_eq!(answer.unwrap().into_inner(), "hello".into());
+    assert_eq!((hung.calls(), well.calls(), layer.handle().snapshot().won), (1, 1, 1));
 }
 
 #[tokio::test]

@@ -1,0 +1,89 @@
+//! What a call takes along: the policy, and the service that later attempts are made with.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use super::handle::Settings;
+
+/// One reference for all that a first attempt doesn't need, and a later one does.
+///
+/// A service has a clone of what it is around put by from the start. So a call that succeeds at once, as most do, clones
+/// no service: under a few layers that would be a reference counted, and counted back, for each of them.
+pub(super) struct Lead<S> {
+    pub(super) settings: Arc<Settings>,
+    service: Mutex<S>,
+    /// The lead that came first, which knows the newest. Itself, if it is gone.
+    origin: Weak<Self>,
+    /// The one to go by when the settings of this one are old. One at a time, however often they change.
+    newer: Mutex<Option<Arc<Self>>>,
+}
+
+/// What leads to the settings of a call.
+pub(super) trait Leads {
+    fn settings(&self) -> &Arc<Settings>;
+}
+
+impl<S: Clone> Lead<S> {
+    pub(super) fn new(service: S, settings: Arc<Settings>) -> Arc<Self> {
+        Self::after(Weak::new(), service, settings)
+    }
+
+    fn after(origin: Weak<Self>, service: S, settings: Arc<Settings>) -> Arc<Self> {
+        Arc::new(Self { settings, service: Mutex::new(service), origin, newer: Mutex::new(None) })
+    }
+
+    /// A service for another attempt. Has no readiness, and has to be made ready before it is called.
+    pub(super) fn service(&self) -> S {
+        lock(&self.service).clone()
+    }
+
+    /// Goes by the settings that are in force, if this doesn't.
+    #[inline]
+    pub(super) fn refresh(self: &mut Arc<Self>) {
+        if !self.settings.are_current() {
+            *self = self.newest();
+        }
+    }
+
+    #[cold]
+    fn newest(self: &Arc<Self>) -> Arc<Self> {
+        let origin = self.origin.upgrade().unwrap_or_else(|| Arc::clone(self));
+        let mut newer = lock(&origin.newer);
+        let current = newer.as_ref().filter(|newer| newer.settings.are_current()).cloned();
+        current.unwrap_or_else(|| {
+            let made = Self::after(Arc::downgrade(&origin), self.service(), self.settings.renewed());
+            // The old one is dropped without the lock, for a service may do anything then.
+            let old = newer.replace(made.clone());
+            drop(newer);
+            drop(old);
+            made
+        })
+    }
+}
+
+impl<S> Leads for Arc<Lead<S>> {
+    #[inline]
+    fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+}
+
+/// Without a service: of an operation that isn't one.
+impl Leads for Arc<Settings> {
+    fn settings(&self) -> &Arc<Settings> {
+        self
+    }
+}
+
+impl<S> fmt::Debug for Lead<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lead").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A panic in the clone of a service leaves nothing half-done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
