@@ -195,7 +195,11 @@ async fn sagas_are_in_flight_until_they_are_at_rest_and_how_long_that_took_is_kn
         tokio::spawn(async move {
             let done: Result<(), SagaError> = coordinator
                 .scope("timed", async move |saga: Saga| {
-                    saga.step("sleep").run(async |_| Ok::<_, BoxError>(sleep(Duration::from_secs(seconds)).await)).await
+                    let sleeps = async |_| {
+                        sleep(Duration::from_secs(seconds)).await;
+                        Ok::<_, BoxError>(())
+                    };
+                    saga.step("sleep").run(sleeps).await
                 })
                 .await;
             done.unwrap();

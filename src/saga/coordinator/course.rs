@@ -42,10 +42,18 @@ pub(crate) struct Course {
     /// Something was put into the inner for the one that conducts.
     put: Notify,
     /// Until it settles: whoever keeps a handle after that keeps nobody from draining.
-    at_work: Mutex<(Option<(AtWork, Tallied)>, Option<Place>)>,
+    at_work: Mutex<Kept>,
     /// Of all sagas of this name.
     sagas: Sagas,
     since: Stopwatch,
+}
+
+/// What a saga keeps while it is at work: leave to be, its place among those that are counted, and among those that others
+/// left.
+#[derive(Debug, Default)]
+struct Kept {
+    _at_work: Option<(AtWork, Tallied)>,
+    place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -122,7 +130,7 @@ impl Course {
             inner: Mutex::new(inner),
             stage: watch::Sender::new(Stage::Running),
             put: Notify::new(),
-            at_work: Mutex::new((Some(at_work), None)),
+            at_work: Mutex::new(Kept { _at_work: Some(at_work), place: None }),
             sagas,
             since,
         })
@@ -130,7 +138,7 @@ impl Course {
 
     /// It holds `place` until it settles.
     pub(crate) fn occupy(&self, place: Place) {
-        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(place);
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).place = Some(place);
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
