@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, convert::Infallible};
 
 use axum::{Router, body::Body, routing::get};
 use buttress::{
-    BulkheadLayer, CircuitBreakerLayer, RetryLayer, TimeoutLayer, circuit_breaker::CircuitBreaker, standard,
+    BoxError, BulkheadLayer, CircuitBreakerLayer, FallbackLayer, HedgeLayer, RateLimitLayer, RetryLayer, TimeoutLayer,
+    circuit_breaker::CircuitBreaker,
+    saga::{Coordinator, Saga, SagaError},
+    standard,
 };
 use http::Request;
 use tower::{ServiceBuilder, ServiceExt};
@@ -63,6 +66,19 @@ async fn the_happy_path_tells_nothing_at_info_or_above() {
     let answer = app.oneshot(Request::new(Body::empty())).await.unwrap();
     axum::body::to_bytes(answer.into_body(), 100).await.unwrap();
 
+    let plain = ServiceBuilder::new()
+        .layer(FallbackLayer::new("happy").value(7))
+        .layer(HedgeLayer::new("happy").idempotent())
+        .layer(RateLimitLayer::new("happy"))
+        .service_fn(async |n: u32| Ok::<_, Infallible>(n));
+    plain.oneshot(7).await.unwrap();
+    let coordinator = Coordinator::in_memory().start().await.unwrap();
+    let done: Result<(), SagaError> = coordinator
+        .scope("happy", async |saga: Saga| saga.step("step").run(async |_| Ok::<_, BoxError>(())).await)
+        .await;
+    done.unwrap();
+    assert!(coordinator.drain(std::time::Duration::from_secs(10)).await.unwrap().in_time);
+
     let loud: Vec<_> = caught.events().into_iter().filter(|said| !["debug", "trace"].contains(&&*said.level)).collect();
     assert!(loud.is_empty(), "{loud:#?}");
 }
@@ -77,6 +93,10 @@ async fn the_current_span_learns_what_happened_if_it_declares_the_field() {
     assert_eq!(spans(), [""; 0], "a span that doesn't declare it");
     info_span!("call", buttress.rejected = Empty).in_scope(|| breaker.try_acquire().unwrap_err());
     assert_eq!(spans(), ["buttress.rejected=circuit_breaker payments: circuit_open"]);
+    let limit = RateLimitLayer::new("payments").limit(1, std::time::Duration::from_secs(1)).handle();
+    limit.try_acquire().unwrap();
+    info_span!("call", buttress.rejected = Empty).in_scope(|| limit.try_acquire().unwrap_err());
+    assert_eq!(spans()[1..], ["buttress.rejected=rate_limit payments: rate_limited"]);
 
     let span = info_span!("call", buttress.attempts = Empty, buttress.elapsed = Empty);
     let _entered = span.enter();
@@ -86,7 +106,7 @@ async fn the_current_span_learns_what_happened_if_it_declares_the_field() {
         .service_fn(async |()| std::future::pending::<Result<(), Infallible>>().await);
     service.oneshot(()).await.unwrap_err();
     let attempt = "buttress.elapsed=\"payments-attempt\"";
-    assert_eq!(spans()[1..], [attempt, attempt, "buttress.attempts=2"]);
+    assert_eq!(spans()[2..], [attempt, attempt, "buttress.attempts=2"]);
 }
 
 #[test]
