@@ -78,7 +78,14 @@ mod meter;
 mod name;
 mod registered;
 mod scope;
-#[cfg(any(feature = "bulkhead", feature = "circuit-breaker", feature = "retry", feature = "timeout"))]
+#[cfg(any(
+    feature = "circuit-breaker",
+    feature = "bulkhead",
+    feature = "retry",
+    feature = "timeout",
+    feature = "rate-limit",
+    feature = "saga"
+))]
 mod span;
 mod sync;
 

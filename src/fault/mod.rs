@@ -92,6 +92,7 @@ pub mod future;
 mod handle;
 mod injected;
 mod layer;
+mod meter;
 mod plan;
 mod protocol;
 mod service;

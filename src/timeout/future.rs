@@ -24,7 +24,7 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the inner future, and nothing is counted. The inner future is dropped as soon as the time is up.
+    /// Dropping it drops the inner future, and counts as cancelled. The inner future is dropped as soon as the time is up.
     #[derive(Debug)]
     pub struct ResponseFuture<F, P> {
         #[pin]
@@ -124,7 +124,7 @@ impl<F: Future> Future for Run<F> {
         let mut step = self.project().step;
         Poll::Ready(match step.as_mut().project() {
             RunStepProj::Running { timed } => match ready!(timed.poll(cx)) {
-                Ok((output, limit)) => {
+                Ok((output, mut limit)) => {
                     limit.ended();
                     Ok(output)
                 }
@@ -178,6 +178,7 @@ impl<F: Future> Future for Timed<F> {
         }
         let sleep = this.sleep.as_pin_mut().expect("it was made above");
         ready!(poll_sleep(sleep, cx));
+        let limit = this.limit.as_mut().expect("it was there a moment ago");
         Poll::Ready(Err(limit.elapsed()))
     }
 }

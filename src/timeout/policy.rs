@@ -18,7 +18,13 @@ use crate::{
     name::Name,
     registered::{Listed, Registered},
     rejection::{Reason, Rejection},
-    timeout::{config::TimeoutConfig, event, future::Run, limit::Limit, meter::Handles},
+    timeout::{
+        config::TimeoutConfig,
+        event,
+        future::Run,
+        limit::Limit,
+        meter::{Handles, whose},
+    },
 };
 
 /// A limit on how long something may take: what [`TimeoutLayer::handle`](crate::timeout::TimeoutLayer::handle) gives,
@@ -221,7 +227,7 @@ impl Timeout {
     }
 
     fn whose(&self) -> Whose<'_> {
-        Whose { policy: "timeout", name: self.name() }
+        whose(self.name())
     }
 
     fn within(&self) -> Duration {
