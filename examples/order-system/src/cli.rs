@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::audit::audit;
+use crate::chaos::Chaos;
 use crate::data_dir::DataDir;
 use crate::payments::Faults;
 use crate::running::StartError;
@@ -53,6 +54,10 @@ pub(crate) struct Common {
     /// The share of charges that fail, from 0 to 1: some declined, some broken before and some after booking.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     fail_payments: f64,
+    /// The share of requests to inventory and payments that go wrong on the way, from 0 to 1: late, failed before the work
+    /// or after it, hanging, done and never answered, broken off.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    chaos: f64,
     /// Draw customers, baskets and failures from this seed. [default: a fresh one, printed]
     #[arg(long)]
     seed: Option<u64>,
@@ -66,7 +71,7 @@ pub(crate) struct Common {
 
 pub(crate) fn share(text: &str) -> Result<f64, String> {
     let share = text.parse().map_err(|_| "not a number".to_owned())?;
-    Faults::new(share, 0).map(|_| share).map_err(|error| error.to_string())
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("must be from 0 to 1".to_owned()) }
 }
 
 /// Reads the arguments, does what they say, and gives the process's exit code.
@@ -118,7 +123,8 @@ impl Common {
         };
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let port = self.port.map_or(Port::Preferred(USUAL_PORT), Port::Exactly);
-        let system = System::start(&data, port, Faults::new(self.fail_payments, seed)?).await?;
+        let (faults, chaos) = (Faults::new(self.fail_payments, seed)?, Chaos::new(self.chaos, seed)?);
+        let system = System::start(&data, port, faults, chaos).await?;
         for service in system.services() {
             say!("{:<10} http://{}", service.name(), service.address());
         }

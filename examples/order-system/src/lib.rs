@@ -11,6 +11,7 @@ macro_rules! say {
 }
 
 mod call;
+mod chaos;
 mod data_dir;
 mod db;
 mod demo;
@@ -34,6 +35,7 @@ pub mod orders;
 pub mod payments;
 pub mod wire;
 
+pub use chaos::Chaos;
 pub use data_dir::DataDir;
 pub use running::{Running, StartError};
 pub use seed::BadSeed;

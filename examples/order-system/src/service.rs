@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 
+use crate::chaos::Chaos;
 use crate::cli::{interrupted, share};
 use crate::data_dir::DataDir;
 use crate::payments::Faults;
@@ -42,6 +43,9 @@ pub(crate) struct Options {
     /// The share of charges that fail, for payments.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     fail_payments: f64,
+    /// The share of requests that go wrong on the way, for inventory and payments.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    chaos: f64,
     /// Draw those from this seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -65,12 +69,14 @@ impl Options {
         match self.name {
             Name::Inventory => {
                 let database = data()?.database("inventory");
-                inventory::start(listener, inventory::Settings { database }).await
+                let chaos = Chaos::new(self.chaos, self.seed)?;
+                inventory::start(listener, inventory::Settings { database, chaos }).await
             }
             Name::Payments => {
                 let database = data()?.database("payments");
                 let faults = Faults::new(self.fail_payments, self.seed)?;
-                payments::start(listener, payments::Settings { database, faults }).await
+                let chaos = Chaos::new(self.chaos, self.seed)?;
+                payments::start(listener, payments::Settings { database, faults, chaos }).await
             }
             Name::Orders => {
                 let data = data()?;

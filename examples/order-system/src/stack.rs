@@ -7,10 +7,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use buttress::bulkhead::Bulkhead;
-use buttress::protocol::Grpc;
+use buttress::fault::Faults;
+use buttress::protocol::{Grpc, Http};
 use buttress::saga::Coordinator;
 use buttress::standard::Handles;
-use buttress::{BulkheadLayer, Elapsed, Rejection, StepLayer, TimeoutLayer, standard};
+use buttress::{BulkheadLayer, Elapsed, FaultLayer, InvalidConfig, Rejection, StepLayer, TimeoutLayer, standard};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,6 +23,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
 use crate::call::{NoAnswer, Reason};
+use crate::chaos::Chaos;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Everything a server does for one request.
@@ -113,6 +115,16 @@ pub(crate) fn inbound(name: &'static str, router: Router, watch: &mut Watch) -> 
     let bulkhead = BulkheadLayer::http(name).max_concurrent(SERVED_AT_ONCE);
     watch.inbound.push(bulkhead.handle());
     router.layer(bulkhead).layer(TimeoutLayer::http(name).within(SERVED_WITHIN))
+}
+
+/// Lets requests to a server go wrong.
+pub(crate) fn faulty(name: &'static str, chaos: &Chaos, router: Router) -> Result<Router, InvalidConfig> {
+    Ok(router.layer(FaultLayer::from_policy(Faults::with_config(name, chaos.faults())?, Http::default())))
+}
+
+/// The same for a gRPC server.
+pub(crate) fn faulty_grpc(name: &'static str, chaos: &Chaos) -> Result<FaultLayer<Grpc>, InvalidConfig> {
+    Ok(FaultLayer::from_policy(Faults::with_config(name, chaos.faults())?, Grpc::default()))
 }
 
 /// The same for a gRPC server.

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpListener;
 
+use crate::chaos::Chaos;
 use crate::data_dir::DataDir;
 use crate::payments::Faults;
 use crate::running::{Running, StartError};
@@ -33,11 +34,12 @@ impl System {
     /// # Errors
     ///
     /// A port can't be had, a database can't be opened, or a data file can't be read.
-    pub async fn start(data: &DataDir, port: Port, faults: Faults) -> Result<Self, StartError> {
+    pub async fn start(data: &DataDir, port: Port, faults: Faults, chaos: Chaos) -> Result<Self, StartError> {
         let database = data.database("inventory");
-        let inventory = inventory::start(any_port().await?, inventory::Settings { database }).await?;
+        let inventory =
+            inventory::start(any_port().await?, inventory::Settings { database, chaos: chaos.clone() }).await?;
         let database = data.database("payments");
-        let payments = payments::start(any_port().await?, payments::Settings { database, faults }).await?;
+        let payments = payments::start(any_port().await?, payments::Settings { database, faults, chaos }).await?;
         let settings = orders::Settings {
             database: data.database("orders"),
             journal: data.journal(),

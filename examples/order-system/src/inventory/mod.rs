@@ -12,6 +12,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tower::Layer;
 
+use crate::chaos::Chaos;
 use crate::metrics;
 use crate::running::{Running, StartError};
 use crate::stack::{self, Watch};
@@ -22,6 +23,8 @@ use crate::wire::inventory::inventory_server::InventoryServer;
 pub struct Settings {
     /// Its own database file.
     pub database: PathBuf,
+    /// Which requests go wrong on purpose.
+    pub chaos: Chaos,
 }
 
 /// Starts it on `listener`.
@@ -34,7 +37,8 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     let service = InventoryServer::new(service::InventoryService::new(store.clone()));
     let mut watch = Watch::default();
     let barrier = BarrierLayer::grpc(store.pool().clone()).named("inventory");
-    let guarded = stack::inbound_grpc("inventory", &mut watch).layer(barrier.layer(service));
+    let faulty = stack::faulty_grpc("inventory", &settings.chaos)?;
+    let guarded = stack::inbound_grpc("inventory", &mut watch).layer(faulty.layer(barrier.layer(service)));
     let mut routes = Routes::new(guarded);
     let with_page = std::mem::take(routes.axum_router_mut()).merge(metrics::page()?);
     *routes.axum_router_mut() = with_page;

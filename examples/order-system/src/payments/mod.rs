@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 pub use faults::{Faults, InvalidShare};
 
+use crate::chaos::Chaos;
 use crate::metrics;
 use crate::running::{Running, StartError, serve_http};
 use crate::stack::{self, Watch};
@@ -23,6 +24,8 @@ pub struct Settings {
     pub database: PathBuf,
     /// Which charges fail on purpose.
     pub faults: Faults,
+    /// Which requests go wrong on purpose.
+    pub chaos: Chaos,
 }
 
 /// Starts it on `listener`.
@@ -35,6 +38,7 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     let mut watch = Watch::default();
     let routes = api::router(Arc::new(api::Payments { store: store.clone(), faults: settings.faults }))
         .layer(BarrierLayer::http(store.pool().clone()).named("payments"));
+    let routes = stack::faulty("payments", &settings.chaos, routes)?;
     let app = stack::inbound("payments", routes, &mut watch).merge(metrics::page()?);
     let address = listener.local_addr()?;
     Ok(Running::start("payments", address, watch, |stopped| async move {

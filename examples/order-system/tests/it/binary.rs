@@ -48,7 +48,12 @@ async fn books_that_do_not_balance_are_exit_code_1() {
 
 #[tokio::test]
 async fn wrong_arguments_are_explained() {
-    for arguments in [&["demo", "--fail-payments", "1.5"][..], &["--rate", "fast"], &["demo", "--orders", "0"]] {
+    for arguments in [
+        &["demo", "--fail-payments", "1.5"][..],
+        &["demo", "--chaos", "2"],
+        &["--rate", "fast"],
+        &["demo", "--orders", "0"],
+    ] {
         let (output, _) = run(arguments).await;
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains("invalid value"), "{arguments:?}");

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::support::{Shop, eventually, is_problem};
-use order_system::{inventory, payments};
+use order_system::{Chaos, inventory, payments};
 
 #[tokio::test]
 async fn a_cancelled_order_is_refunded_and_its_goods_are_back() {
@@ -72,7 +72,11 @@ async fn an_order_that_cannot_be_refunded_stays_confirmed() {
     });
     assert_eq!(state.await, "confirmed");
 
-    let settings = payments::Settings { database: shop.data.database("payments"), faults: payments::Faults::none() };
+    let settings = payments::Settings {
+        database: shop.data.database("payments"),
+        faults: payments::Faults::none(),
+        chaos: Chaos::default(),
+    };
     shop.payments = Some(payments::start(TcpListener::bind(address).await.unwrap(), settings).await.unwrap());
     let cancelled = eventually(async || {
         let answer = shop.customer.cancel(id).await;
@@ -97,7 +101,7 @@ async fn a_cancellation_that_was_refunded_goes_on_until_it_is_through() {
     eventually(async || (shop.customer.get(&path).await.text("/payment/state") == "refunded").then_some(())).await;
     assert_eq!(shop.customer.get(&path).await.text("/order/state"), "cancelling");
     sleep(Duration::from_millis(100)).await;
-    let settings = inventory::Settings { database: shop.data.database("inventory") };
+    let settings = inventory::Settings { database: shop.data.database("inventory"), chaos: Chaos::default() };
     shop.inventory = Some(inventory::start(TcpListener::bind(address).await.unwrap(), settings).await.unwrap());
 
     let answer = cancelling.await.unwrap();

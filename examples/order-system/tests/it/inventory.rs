@@ -5,7 +5,7 @@ use buttress::step::Op::{self, Act, Undo};
 use buttress::step::StepService;
 use order_system::wire::inventory::inventory_client::InventoryClient;
 use order_system::wire::inventory::*;
-use order_system::{DataDir, Running, inventory};
+use order_system::{Chaos, DataDir, Running, inventory};
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 use tower::Layer;
@@ -23,7 +23,7 @@ struct Shelf {
 impl Shelf {
     async fn open() -> Self {
         let data = DataDir::temporary().unwrap();
-        let settings = inventory::Settings { database: data.database("inventory") };
+        let settings = inventory::Settings { database: data.database("inventory"), chaos: Chaos::default() };
         let service = inventory::start(listener().await, settings).await.unwrap();
         let channel = Channel::from_shared(format!("http://{}", service.address())).unwrap().connect_lazy();
         Self { client: InventoryClient::new(StepLayer::grpc().layer(channel)), service, data }

@@ -4,6 +4,7 @@
 mod bad_input;
 mod binary;
 mod cancel;
+mod chaos;
 mod flow;
 mod idempotency;
 mod inventory;

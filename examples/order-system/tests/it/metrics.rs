@@ -11,10 +11,10 @@ use crate::processes::{Fleet, Process, audited};
 use crate::support::{Customer, basket, eventually};
 
 /// What a service's page says.
-struct Page(String);
+pub struct Page(String);
 
 impl Page {
-    async fn of(process: &Process) -> Self {
+    pub async fn of(process: &Process) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let answer = client.get(format!("{}/metrics", process.url()).parse().unwrap()).await.unwrap();
         assert_eq!(answer.status(), 200);
@@ -24,7 +24,7 @@ impl Page {
     }
 
     /// The sum of the series of this name with all of these labels.
-    fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> u64 {
+    pub fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> u64 {
         let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
         let of_it = |line: &&str| {
             line.starts_with(&format!("buttress_{metric}{{")) && labels.iter().all(|label| line.contains(label))

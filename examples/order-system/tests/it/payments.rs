@@ -1,7 +1,7 @@
 use axum::http::Method;
 use buttress::step::Op::{Act, Undo};
 use order_system::payments::{self, Faults};
-use order_system::{DataDir, Running};
+use order_system::{Chaos, DataDir, Running};
 use serde_json::{Value, json};
 
 use crate::support::{Answer, ByHand, Customer, is_problem, listener};
@@ -19,7 +19,7 @@ impl Bank {
 
     async fn with_faults(faults: Faults) -> Self {
         let data = DataDir::temporary().unwrap();
-        let settings = payments::Settings { database: data.database("payments"), faults };
+        let settings = payments::Settings { database: data.database("payments"), faults, chaos: Chaos::default() };
         let service = payments::start(listener().await, settings).await.unwrap();
         Self { caller: Customer::at(service.address()), service, data }
     }

@@ -74,8 +74,12 @@ pub struct Fleet {
 
 impl Fleet {
     pub async fn start(payments: &[&str]) -> Self {
+        Self::start_with(&[], payments).await
+    }
+
+    pub async fn start_with(inventory: &[&str], payments: &[&str]) -> Self {
         let data = DataDir::temporary().unwrap();
-        let inventory = Process::start("inventory", &data, &[]).await;
+        let inventory = Process::start("inventory", &data, inventory).await;
         let payments = Process::start("payments", &data, payments).await;
         let callees = ["--inventory", &inventory.url(), "--payments", &payments.url()];
         let orders = Process::start("orders", &data, &callees).await;

@@ -11,7 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use order_system::payments::Faults;
-use order_system::{DataDir, Running, audit, gateway, inventory, orders, payments};
+use order_system::{Chaos, DataDir, Running, audit, gateway, inventory, orders, payments};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
@@ -186,7 +186,7 @@ impl Shop {
 
     pub async fn with_faults(faults: Faults) -> Self {
         let data = DataDir::temporary().unwrap();
-        let settings = payments::Settings { database: data.database("payments"), faults };
+        let settings = payments::Settings { database: data.database("payments"), faults, chaos: Chaos::default() };
         let payments = payments::start(listener().await, settings).await.unwrap();
         let address = payments.address();
         Self { payments: Some(payments), ..Self::over(data, address).await }
@@ -198,7 +198,7 @@ impl Shop {
     }
 
     pub async fn over(data: DataDir, payments: SocketAddr) -> Self {
-        let settings = inventory::Settings { database: data.database("inventory") };
+        let settings = inventory::Settings { database: data.database("inventory"), chaos: Chaos::default() };
         let inventory = inventory::start(listener().await, settings).await.unwrap();
         let orders = start_orders(&data, inventory.address(), payments).await;
         let settings = gateway::Settings { orders: orders.address(), payments, inventory: inventory.address() };

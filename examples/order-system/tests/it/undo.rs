@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::routing::{delete, post};
 use order_system::payments::Faults;
-use order_system::{inventory, payments};
+use order_system::{Chaos, inventory, payments};
 use serde_json::json;
 use sqlx::ConnectOptions;
 use tokio::sync::Notify;
@@ -264,7 +264,7 @@ async fn goods_are_sold_when_inventory_is_back() {
     assert_eq!(unfinished(&shop).await, 1);
 
     let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-    let settings = inventory::Settings { database: shop.data.database("inventory") };
+    let settings = inventory::Settings { database: shop.data.database("inventory"), chaos: Chaos::default() };
     shop.inventory = Some(inventory::start(listener, settings).await.unwrap());
     eventually(async || (unfinished(&shop).await == 0).then_some(())).await;
     shop.close().await;
@@ -300,7 +300,11 @@ async fn a_second_start_over_the_same_data_changes_nothing() {
     let mut shop = Shop::open().await;
     assert_eq!(shop.customer.order("ada", &[("gargoyle-1", 1)]).await.status, 201);
     shop.payments.take().unwrap().stop().await;
-    let settings = payments::Settings { database: shop.data.database("payments"), faults: Faults::none() };
+    let settings = payments::Settings {
+        database: shop.data.database("payments"),
+        faults: Faults::none(),
+        chaos: Chaos::default(),
+    };
     shop.payments = Some(payments::start(listener().await, settings).await.unwrap());
     shop.close().await;
 }
