@@ -1,13 +1,16 @@
 //! The bulkhead itself, without tower.
 
+mod admission;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+pub(super) use self::admission::Admission;
 use crate::{
     bulkhead::{
         adaptive::Limiter,
-        config::{BulkheadConfig, WhenFull},
+        config::BulkheadConfig,
         event,
         meter::Handles,
         permit::Permit,
@@ -15,12 +18,10 @@ use crate::{
         snapshot::{BulkheadSnapshot, PartitionSnapshot, RejectionCounters},
         sort::Caller,
         stamp::Stamp,
-        state::{Entry, Gate, Standing},
-        wait::{Patience, Wait, Waiter},
+        state::{Gate, Standing},
     },
     config::{InvalidConfig, or_panic},
-    deadline::Deadline,
-    meter::{Meter, Stopwatch, Whose},
+    meter::{Meter, Whose},
     name::Name,
     outcome::Outcome,
     registered::{Listed, Registered},
@@ -177,14 +178,14 @@ impl Bulkhead {
         self.enter(caller.standing(self)).ok_or_else(|| self.refuse(Reason::BulkheadFull))
     }
 
-    /// A permit, waiting for one as the settings say: not at all, for `max_wait`, or with [`WhenFull::Pause`] for as
+    /// A permit, waiting for one as the settings say: not at all, for `max_wait`, or with [`WhenFull::Pause`](crate::bulkhead::WhenFull::Pause) for as
     /// long as it takes. Who came first is served first.
     ///
     /// # Errors
     ///
     /// With [`Reason::BulkheadFull`] where calls do not queue, [`Reason::QueueFull`] if `max_queue` others wait,
     /// [`Reason::WaitExpired`] after `max_wait`, and [`Reason::DeadlinePassed`] once the task's
-    /// [deadline](Deadline::current) has passed while it waited or before it would have had to.
+    /// [deadline](crate::Deadline::current) has passed while it waited or before it would have had to.
     ///
     /// # Panics
     ///
@@ -215,25 +216,6 @@ impl Bulkhead {
         self.acquire_with(caller.standing(self)).await
     }
 
-    async fn acquire_with(&self, standing: Standing) -> Result<Permit, Rejection> {
-        if let Some(permit) = self.enter(standing) {
-            return Ok(permit);
-        }
-        let longest = match self.when_full() {
-            WhenFull::Reject => Some(self.shared.settings.max_wait()),
-            WhenFull::Pause => None,
-        };
-        match self.wait_within(longest, standing)? {
-            Admission::Admitted(permit) => Ok(permit),
-            Admission::Queued(wait) => wait.await,
-        }
-    }
-
-    #[inline]
-    pub(super) fn when_full(&self) -> WhenFull {
-        self.shared.settings.when_full()
-    }
-
     #[inline]
     pub(super) fn gate(&self) -> &Gate {
         &self.shared.gate
@@ -242,38 +224,6 @@ impl Bulkhead {
     /// Whether somebody else has this bulkhead too: a handle, a service, a permit.
     pub(super) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.shared) > 1
-    }
-
-    #[inline]
-    pub(super) fn enter(&self, standing: Standing) -> Option<Permit> {
-        if self.gate().try_enter() {
-            return Some(Permit::of(self.clone(), Stamp::PLAIN));
-        }
-        if self.gate().is_marked() { self.enter_marked(standing) } else { None }
-    }
-
-    /// For a gate that has more to it than a limit.
-    #[cold]
-    #[inline(never)]
-    fn enter_marked(&self, standing: Standing) -> Option<Permit> {
-        let gate = self.gate();
-        if gate.is_sorted() {
-            gate.try_enter_sorted(standing, Instant::now()).then(|| self.counted_permit(standing.slot))
-        } else if gate.is_measured() {
-            gate.try_enter_measured().then(|| Permit::of(self.clone(), self.begun(Stamp::PLAIN)))
-        } else {
-            None
-        }
-    }
-
-    /// A permit for somebody whom the gate has let in by way of its lock.
-    pub(super) fn counted_permit(&self, slot: u8) -> Permit {
-        Permit::of(self.clone(), self.begun(Stamp::PLAIN.counted_in(slot)))
-    }
-
-    /// As of a call that begins now.
-    pub(super) fn begun(&self, stamp: Stamp) -> Stamp {
-        if self.gate().is_measured() { stamp.begun(self.age()) } else { stamp }
     }
 
     /// A call has ended; its permit has not been given back yet.
@@ -304,61 +254,6 @@ impl Bulkhead {
     fn age(&self) -> Duration {
         self.shared.made.elapsed()
     }
-
-    /// Comes in, or into the queue. `None` if that is full too.
-    pub(super) fn enter_or_wait(&self, standing: Standing, now: Instant) -> Option<Admission<Waiter>> {
-        match self.gate().enter_or_wait(self.shared.settings.max_queue(), standing, now) {
-            Entry::Admitted => Some(Admission::Admitted(self.counted_permit(standing.slot))),
-            Entry::Queued(ticket) => {
-                let waiter = Waiter::new(self.clone(), ticket, Stopwatch::started(now));
-                event::queued(self);
-                Some(Admission::Queued(waiter))
-            }
-            Entry::QueueFull => None,
-        }
-    }
-
-    /// For a call that has found no permit, and can't be paused any more.
-    pub(super) fn queue_or_refuse(&self, standing: Standing) -> Result<Admission<Wait>, Rejection> {
-        match self.when_full() {
-            WhenFull::Reject => self.wait_within(Some(self.shared.settings.max_wait()), standing),
-            // Its service was ready only because there was no place among the paused.
-            WhenFull::Pause => Err(self.refuse(Reason::QueueFull)),
-        }
-    }
-
-    fn wait_within(&self, longest: Option<Duration>, standing: Standing) -> Result<Admission<Wait>, Rejection> {
-        if longest == Some(Duration::ZERO) {
-            return Err(self.refuse(Reason::BulkheadFull));
-        }
-        let (now, deadline) = (Instant::now(), Deadline::current());
-        if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
-            return Err(self.refuse(Reason::DeadlinePassed));
-        }
-        match self.enter_or_wait(standing, now) {
-            Some(Admission::Admitted(permit)) => Ok(Admission::Admitted(permit)),
-            Some(Admission::Queued(waiter)) => {
-                let patience = Patience::new(longest, deadline, self.gate().is_sorted(), now);
-                Ok(Admission::Queued(Wait::new(waiter, patience, now)))
-            }
-            None => Err(self.refuse(Reason::QueueFull)),
-        }
-    }
-
-    #[cold]
-    pub(super) fn refuse(&self, reason: Reason) -> Rejection {
-        self.shared.rejected.count(reason);
-        self.meter().refused(reason);
-        event::refused(self, reason);
-        Rejection::new("bulkhead", self.name().clone(), reason)
-    }
-}
-
-/// How the bulkhead took a call that it did not refuse.
-#[derive(Debug)]
-pub(super) enum Admission<W> {
-    Admitted(Permit),
-    Queued(W),
 }
 
 impl Listed for Bulkhead {
