@@ -14,6 +14,17 @@ pub trait Settings: sealed::Sealed + for<'de> Deserialize<'de> {
     fn check(&self) -> Result<(), InvalidConfig>;
 }
 
+#[cfg(feature = "bulkhead")]
+impl sealed::Sealed for crate::bulkhead::KeyedBulkheadConfig {}
+
+#[cfg(feature = "bulkhead")]
+impl Settings for crate::bulkhead::KeyedBulkheadConfig {
+    fn check(&self) -> Result<(), InvalidConfig> {
+        self.each.check().map_err(|invalid| invalid.within("each"))?;
+        self.validate().map_err(|invalid| invalid.without("bulkhead"))
+    }
+}
+
 mod sealed {
     #[allow(unnameable_types, reason = "so that a setting's check can be changed without anybody's being broken")]
     pub trait Sealed {}

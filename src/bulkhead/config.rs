@@ -52,7 +52,7 @@ pub struct BulkheadConfig {
     /// Lets the limit find itself. By default none: it is `max_concurrent`. With it, `max_concurrent` is where the limit
     /// begins, as far as the adaptive bounds allow; setting another one later lets it begin anew.
     ///
-    /// Costs two readings of the clock and a few uncontended atomic operations a call, and 1.3 KiB.
+    /// Costs two readings of the clock and a few uncontended atomic operations a call, and 2.3 KiB.
     #[cfg_attr(feature = "serde", serde(with = "crate::config::text::or_off"))]
     pub adaptive: Option<Adaptive>,
     /// Who of those that queue comes in next. By default who came first.

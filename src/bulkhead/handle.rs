@@ -2,17 +2,18 @@
 
 mod admission;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 pub(super) use self::admission::Admission;
 use crate::{
     bulkhead::{
+        POLICY,
         adaptive::Limiter,
         config::BulkheadConfig,
         event,
-        meter::Handles,
+        meter::{self, Handles},
         permit::Permit,
         settings::Settings,
         snapshot::{BulkheadSnapshot, PartitionSnapshot, RejectionCounters},
@@ -63,6 +64,15 @@ struct Shared {
     rejected: RejectionCounters,
     meter: Meter<Handles>,
     name: Name,
+    /// Of a bulkhead that is one of a keyed one's.
+    of: Option<Of>,
+}
+
+/// Which one of a keyed bulkhead's it is, and where what is refused of all keys is counted.
+pub(super) struct Of {
+    /// Is shown and nothing else, so no panic leaves it half-way.
+    pub(super) key: AssertUnwindSafe<Box<dyn fmt::Debug + Send + Sync>>,
+    pub(super) rejected: Arc<RejectionCounters>,
 }
 
 impl Bulkhead {
@@ -88,6 +98,18 @@ impl Bulkhead {
     #[track_caller]
     pub fn with_config(name: impl Into<Name>, config: BulkheadConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
+        let bulkhead = Self::unlisted(name.into().required(), config, None, Meter::new())?;
+        ALL.add(&bulkhead.shared);
+        Ok(bulkhead)
+    }
+
+    /// A bulkhead that the registry doesn't show: it is one of a keyed one's. Its settings have been validated.
+    pub(super) fn unlisted(
+        name: Name,
+        config: BulkheadConfig,
+        of: Option<Of>,
+        meter: Meter<Handles>,
+    ) -> Result<Self, InvalidConfig> {
         let bulkhead = Self {
             shared: Arc::new(Shared {
                 gate: Gate::new(0),
@@ -95,12 +117,12 @@ impl Bulkhead {
                 limiter: Limiter::default(),
                 made: Instant::now(),
                 rejected: RejectionCounters::default(),
-                meter: Meter::new(),
-                name: name.into().required(),
+                meter,
+                name,
+                of,
             }),
         };
         bulkhead.apply(&config)?;
-        ALL.add(&bulkhead.shared);
         Ok(bulkhead)
     }
 
@@ -178,8 +200,8 @@ impl Bulkhead {
         self.enter(caller.standing(self)).ok_or_else(|| self.refuse(Reason::BulkheadFull))
     }
 
-    /// A permit, waiting for one as the settings say: not at all, for `max_wait`, or with [`WhenFull::Pause`](crate::bulkhead::WhenFull::Pause) for as
-    /// long as it takes. Who came first is served first.
+    /// A permit, waiting for one as the settings say: not at all, for `max_wait`, or with
+    /// [`WhenFull::Pause`](crate::bulkhead::WhenFull::Pause) for as long as it takes. Who came first is served first.
     ///
     /// # Errors
     ///
@@ -216,6 +238,11 @@ impl Bulkhead {
         self.acquire_with(caller.standing(self)).await
     }
 
+    /// Whose it is, of a keyed bulkhead's.
+    pub(super) fn key(&self) -> Option<&dyn fmt::Debug> {
+        Some(&**self.shared.of.as_ref()?.key)
+    }
+
     #[inline]
     pub(super) fn gate(&self) -> &Gate {
         &self.shared.gate
@@ -247,7 +274,7 @@ impl Bulkhead {
     }
 
     fn whose(&self) -> Whose<'_> {
-        Whose { policy: "bulkhead", name: self.name() }
+        meter::whose(self.name())
     }
 
     /// How long ago the bulkhead was made.
@@ -257,7 +284,7 @@ impl Bulkhead {
 }
 
 impl Listed for Bulkhead {
-    const KIND: &'static str = "bulkhead";
+    const KIND: &'static str = POLICY;
 
     fn listed() -> Vec<Self> {
         ALL.alive().into_iter().map(|shared| Self { shared }).collect()

@@ -240,6 +240,10 @@ impl<P, K> BulkheadLayer<P, K> {
         self.bulkhead.clone()
     }
 
+    pub(super) fn into_parts(self) -> (Bulkhead, P, K) {
+        (self.bulkhead, self.protocol, self.sort)
+    }
+
     #[track_caller]
     fn set(self, change: impl FnOnce(&mut BulkheadConfig)) -> Self {
         let before = or_panic(self.bulkhead.change(change));

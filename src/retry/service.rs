@@ -7,12 +7,7 @@ use std::{
 
 use tower_service::Service;
 
-use super::{
-    course::Course,
-    future::ResponseFuture,
-    handle::Retry,
-    lead::Lead,
-};
+use super::{course::Course, future::ResponseFuture, handle::Retry, lead::Lead};
 use crate::{
     protocol::Plain,
     repeat::{Stock, protocol::Repeat},
@@ -72,8 +67,11 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         self.lead.refresh();
         let settings = &self.lead.settings;
-        let (request, kept) =
-            if settings.config.max_attempts > 1 { self.protocol.keep(request, &settings.limit) } else { (request, None) };
+        let (request, kept) = if settings.config.max_attempts > 1 {
+            self.protocol.keep(request, &settings.limit)
+        } else {
+            (request, None)
+        };
         let course = Course::new(self.lead.clone());
         // What is below looks for this call's note when it is polled, so there is no need for one here.
         let call = self.inner.call(request);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::Bulkhead;
 use crate::{
     bulkhead::{
+        POLICY,
         config::WhenFull,
         event,
         permit::Permit,
@@ -26,6 +27,15 @@ pub(in crate::bulkhead) enum Admission<W> {
     Queued(W),
 }
 
+/// Why somebody neither came in nor into the queue.
+#[derive(Debug)]
+pub(in crate::bulkhead) enum Away {
+    /// Is to be refused.
+    Refused(Reason),
+    /// The bulkhead isn't its key's any more; there is another one, or can be. Whoever has a handle never finds it so.
+    Retired,
+}
+
 impl Bulkhead {
     pub(super) async fn acquire_with(&self, standing: Standing) -> Result<Permit, Rejection> {
         if let Some(permit) = self.enter(standing) {
@@ -35,7 +45,7 @@ impl Bulkhead {
             WhenFull::Reject => Some(self.shared.settings.max_wait()),
             WhenFull::Pause => None,
         };
-        match self.wait_within(longest, standing)? {
+        match self.wait_within(longest, standing).map_err(|away| self.turn_away(away))? {
             Admission::Admitted(permit) => Ok(permit),
             Admission::Queued(wait) => wait.await,
         }
@@ -78,51 +88,99 @@ impl Bulkhead {
         if self.gate().is_measured() { stamp.begun(self.age()) } else { stamp }
     }
 
-    /// Comes in, or into the queue. `None` if that is full too.
-    pub(in crate::bulkhead) fn enter_or_wait(&self, standing: Standing, now: Instant) -> Option<Admission<Waiter>> {
+    /// Comes in, or into the queue.
+    pub(in crate::bulkhead) fn enter_or_wait(
+        &self,
+        standing: Standing,
+        now: Instant,
+    ) -> Result<Admission<Waiter>, Away> {
         match self.gate().enter_or_wait(self.shared.settings.max_queue(), standing, now) {
-            Entry::Admitted => Some(Admission::Admitted(self.counted_permit(standing.slot))),
+            Entry::Admitted => Ok(Admission::Admitted(self.counted_permit(standing.slot))),
             Entry::Queued(ticket) => {
                 let waiter = Waiter::new(self.clone(), ticket, Stopwatch::started(now));
                 event::queued(self);
-                Some(Admission::Queued(waiter))
+                Ok(Admission::Queued(waiter))
             }
-            Entry::QueueFull => None,
+            Entry::QueueFull => Err(Away::Refused(Reason::QueueFull)),
+            Entry::Retired => Err(Away::Retired),
         }
     }
 
     /// For a call that has found no permit, and can't be paused any more.
     pub(in crate::bulkhead) fn queue_or_refuse(&self, standing: Standing) -> Result<Admission<Wait>, Rejection> {
         match self.when_full() {
-            WhenFull::Reject => self.wait_within(Some(self.shared.settings.max_wait()), standing),
+            WhenFull::Reject => {
+                let longest = Some(self.shared.settings.max_wait());
+                self.wait_within(longest, standing).map_err(|away| self.turn_away(away))
+            }
             // Its service was ready only because there was no place among the paused.
             WhenFull::Pause => Err(self.refuse(Reason::QueueFull)),
         }
     }
 
-    fn wait_within(&self, longest: Option<Duration>, standing: Standing) -> Result<Admission<Wait>, Rejection> {
+    /// For a call that has found no permit of a key's bulkhead at once, and won't wait. Nothing if that isn't the key's any
+    /// more.
+    pub(in crate::bulkhead) fn enter_or_refuse_unless_retired(
+        &self,
+        standing: Standing,
+    ) -> Option<Result<Permit, Rejection>> {
+        match self.enter(standing) {
+            Some(permit) => Some(Ok(permit)),
+            None if self.gate().is_retired() => None,
+            None => Some(Err(self.refuse(Reason::BulkheadFull))),
+        }
+    }
+
+    /// For a call that has found no permit of a key's bulkhead at once. Nothing if that isn't the key's any more.
+    pub(in crate::bulkhead) fn queue_or_refuse_unless_retired(
+        &self,
+        standing: Standing,
+    ) -> Option<Result<Admission<Wait>, Rejection>> {
+        if let Some(permit) = self.enter(standing) {
+            return Some(Ok(Admission::Admitted(permit)));
+        }
+        if self.gate().is_retired() {
+            return None;
+        }
+        match self.wait_within(Some(self.shared.settings.max_wait()), standing) {
+            Ok(admission) => Some(Ok(admission)),
+            Err(Away::Refused(reason)) => Some(Err(self.refuse(reason))),
+            Err(Away::Retired) => None,
+        }
+    }
+
+    fn wait_within(&self, longest: Option<Duration>, standing: Standing) -> Result<Admission<Wait>, Away> {
         if longest == Some(Duration::ZERO) {
-            return Err(self.refuse(Reason::BulkheadFull));
+            return Err(Away::Refused(Reason::BulkheadFull));
         }
         let (now, deadline) = (Instant::now(), Deadline::current());
         if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
-            return Err(self.refuse(Reason::DeadlinePassed));
+            return Err(Away::Refused(Reason::DeadlinePassed));
         }
-        match self.enter_or_wait(standing, now) {
-            Some(Admission::Admitted(permit)) => Ok(Admission::Admitted(permit)),
-            Some(Admission::Queued(waiter)) => {
+        Ok(match self.enter_or_wait(standing, now)? {
+            Admission::Admitted(permit) => Admission::Admitted(permit),
+            Admission::Queued(waiter) => {
                 let patience = Patience::new(longest, deadline, self.gate().is_sorted(), now);
-                Ok(Admission::Queued(Wait::new(waiter, patience, now)))
+                Admission::Queued(Wait::new(waiter, patience, now))
             }
-            None => Err(self.refuse(Reason::QueueFull)),
+        })
+    }
+
+    fn turn_away(&self, away: Away) -> Rejection {
+        match away {
+            Away::Refused(reason) => self.refuse(reason),
+            Away::Retired => self.refuse(Reason::BulkheadFull),
         }
     }
 
     #[cold]
     pub(in crate::bulkhead) fn refuse(&self, reason: Reason) -> Rejection {
         self.shared.rejected.count(reason);
+        if let Some(of) = &self.shared.of {
+            of.rejected.count(reason);
+        }
         self.meter().refused(reason);
         event::refused(self, reason);
-        Rejection::new("bulkhead", self.name().clone(), reason)
+        Rejection::new(POLICY, self.name().clone(), reason)
     }
 }
