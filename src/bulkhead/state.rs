@@ -3,6 +3,7 @@
 mod codel;
 mod compartments;
 mod queue;
+mod ticket;
 mod word;
 
 use std::task::Waker;
@@ -15,10 +16,10 @@ use self::word::Word;
 pub(crate) use self::{
     compartments::{Compartment, KEPT_FOR},
     queue::Turn,
+    ticket::{Entry, Standing, Ticket},
 };
 use crate::{
     bulkhead::{config::BulkheadConfig, snapshot::PartitionSnapshot},
-    priority::Priority,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
 };
 
@@ -54,43 +55,6 @@ use crate::{
 pub(crate) struct Gate {
     word: AtomicU64,
     queue: Mutex<Queue>,
-}
-
-/// What a call is to the gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Standing {
-    pub(crate) priority: Priority,
-    /// The slot of its partition.
-    pub(crate) slot: u8,
-}
-
-/// A place in the queue, higher for who came later. Whoever has it must [leave](Gate::leave) or learn what has become of
-/// it, once.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket {
-    number: u64,
-    standing: Standing,
-}
-
-impl Ticket {
-    /// The slot of its partition.
-    pub(crate) fn slot(&self) -> u8 {
-        self.standing.slot
-    }
-}
-
-/// How the gate took somebody who may wait.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Entry {
-    /// Came in, and has a place to give back.
-    Admitted,
-    /// Waits.
-    Queued(Ticket),
-    /// Neither: the queue is full as well.
-    QueueFull,
-    /// Neither: the gate is [retired](Gate::retire).
-    Retired,
 }
 
 impl Gate {

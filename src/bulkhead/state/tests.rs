@@ -10,6 +10,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::priority::Priority;
 
 const NO_BOUND: u32 = Gate::MOST;
 
