@@ -125,7 +125,7 @@ fn drop_at(step: usize, service: KeyedBulkheadService<Gate, usize, Number, Plain
     let mut queued = task::spawn(service.oneshot(1));
     match step {
         // Made ready, and never called.
-        0 => drop(assert_ready_ok!(task::spawn(next.ready()).poll().map_ok(drop))),
+        0 => assert_ready_ok!(task::spawn(next.ready()).poll().map_ok(drop)),
         // Called, and never polled.
         1 => {
             assert_ready_ok!(task::spawn(next.ready()).poll().map_ok(drop));
@@ -197,7 +197,7 @@ async fn what_a_bulkhead_can_do_it_does_for_each_key() {
     let template = BulkheadLayer::new("keys")
         .max_concurrent(10)
         .adaptive(Adaptive::aimd().window(SECOND).min_samples(1).max(10))
-        .priority(|number: &usize| if number % 2 == 0 { Priority::Critical } else { Priority::Sheddable })
+        .priority(|number: &usize| if number.is_multiple_of(2) { Priority::Critical } else { Priority::Sheddable })
         .partition("low", 0.5)
         .partition_by(|number: &usize| if *number < 100 { "low" } else { "high" });
     let layer = template.keyed(|number: &usize| *number % 10 / 2);
