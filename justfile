@@ -39,6 +39,10 @@ instructions *args:
 fuzz seconds="60":
     FUZZ_SECONDS={{ seconds }} .ci/run fuzz
 
+# Every crash at every point of sagas larger than `cargo test` has the time for: minutes, optimized
+explore:
+    cargo test -p buttress --lib --release explore -- --include-ignored --nocapture
+
 # Kills a coordinator and its participants for ten minutes; BUTTRESS_CRASH_SEED repeats the plan of a run
 crash seconds="600":
     BUTTRESS_CRASH_SECONDS={{ seconds }} cargo test -p buttress --test crash -- every_kill

@@ -14,6 +14,7 @@ use crate::{
     protocol::{
         Http,
         grpc::{self, Code},
+        rate_limit::{self, RATE_LIMIT},
         retry_after::{self, PUSHBACK, Pushback},
     },
     retry::{Attempt, GRPC_PREVIOUS_ATTEMPTS, HTTP_PREVIOUS_ATTEMPTS},
@@ -37,6 +38,16 @@ pub fn retry_after(data: &[u8]) {
         let date = headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
         assert!(date.is_none_or(|date| httpdate::parse_http_date(date).is_err()));
     }
+}
+
+/// `RateLimit`, which may come in several lines.
+pub fn rate_limit(data: &[u8]) {
+    let headers = headers(data, &[RATE_LIMIT, RATE_LIMIT, RATE_LIMIT]);
+    let Some(more_in) = rate_limit::exhausted_for(&headers) else { return };
+    assert!(more_in <= LONGEST, "{more_in:?} is more than a year");
+    let again = format!("\"again\";r=0;t={}", more_in.as_secs());
+    let again = HeaderMap::from_iter([(RATE_LIMIT, HeaderValue::try_from(again).expect("it is ASCII"))]);
+    assert_eq!(rate_limit::exhausted_for(&again), Some(more_in));
 }
 
 /// `grpc-retry-pushback-ms`, `grpc-status`, and what is said in `grpc-message`.

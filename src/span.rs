@@ -5,11 +5,16 @@ use tracing::{Span, field::display, level_filters::LevelFilter};
 use crate::{name::Name, rejection::Reason};
 
 /// `buttress.rejected`: who refused, and why.
+#[inline]
 pub(crate) fn rejected(policy: &'static str, name: &Name, reason: Reason) {
     if is_anybody_there() {
-        let reason = reason.as_str();
-        Span::current().record("buttress.rejected", display(format_args!("{policy} {name}: {reason}")));
+        record_rejected(policy, name, reason.as_str());
     }
+}
+
+#[cold]
+fn record_rejected(policy: &'static str, name: &Name, reason: &'static str) {
+    Span::current().record("buttress.rejected", display(format_args!("{policy} {name}: {reason}")));
 }
 
 /// `buttress.attempts`: of a call that took more than one.
@@ -26,7 +31,9 @@ pub(crate) fn elapsed(name: &Name) {
     }
 }
 
-/// One atomic load, and not what it takes to find out that there is no span: a refusal is to be quick.
+/// Whether anybody may hear what is told. One atomic load, and not what it takes to find out that there is no span: a
+/// refusal is to be quick.
+#[inline]
 fn is_anybody_there() -> bool {
     LevelFilter::current() != LevelFilter::OFF
 }

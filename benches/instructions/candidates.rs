@@ -9,7 +9,8 @@ use std::{
 };
 
 use buttress::{
-    BoxError, BulkheadLayer, CircuitBreakerLayer, RateLimitLayer, RetryLayer, TimeoutLayer, circuit_breaker::Window,
+    BoxError, BulkheadLayer, CircuitBreakerLayer, HedgeLayer, RateLimitLayer, RetryLayer, TimeoutLayer,
+    circuit_breaker::Window,
 };
 use tower::{Layer, Service, ServiceBuilder};
 
@@ -46,6 +47,9 @@ pub(crate) const CANDIDATES: &[Candidate] = &[
             RateLimitLayer::new("count").limit(10_000, Duration::from_millis(1)).burst(1_000_000).layer(Noop),
         );
     }),
+    ("hedge, answered before it is due", |calls| {
+        run_calls(calls, HedgeLayer::new("count").idempotent().after(HOUR).layer(Noop));
+    }),
     ("timeout", |calls| run_calls(calls, TimeoutLayer::new("count").within(HOUR).layer(Noop))),
     ("retry + circuit breaker + bulkhead", |calls| {
         let stack = ServiceBuilder::new()
@@ -61,6 +65,8 @@ pub(crate) fn run(name: &str, calls: &str) -> Result<(), String> {
     let found = CANDIDATES.iter().find(|(candidate, _)| *candidate == name);
     let (_, candidate) = found.ok_or_else(|| format!("{name:?} is no candidate"))?;
     let calls = calls.parse().map_err(|_| format!("{calls:?} is no number of calls"))?;
+    #[cfg(feature = "metrics")]
+    crate::frugal::install()?;
     // For the timers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.map_err(|error| format!("there is no runtime: {error}"))?;

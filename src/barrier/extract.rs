@@ -13,7 +13,7 @@ impl<Db: Store> Barrier<Db> {
     /// and should have been, or doesn't say properly in which.
     pub fn of(extensions: &Extensions) -> Result<Self, Stop> {
         let barrier = extensions.get::<Self>().ok_or(Stop::NoLayer)?;
-        barrier.check().map(|()| barrier.clone())
+        barrier.checked().map(|()| barrier.clone())
     }
 
     /// As [`of`](Self::of), for a handler that does it itself where the call wasn't made in a step: then it is `None`.
@@ -26,7 +26,10 @@ impl<Db: Store> Barrier<Db> {
         match barrier.check() {
             Ok(()) => Ok(barrier.key().is_some().then(|| barrier.clone())),
             Err(Stop::NoStep) => Ok(None),
-            Err(stop) => Err(stop),
+            Err(stop) => {
+                barrier.no_step(&stop);
+                Err(stop)
+            }
         }
     }
 }

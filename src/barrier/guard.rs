@@ -6,7 +6,14 @@ use http::HeaderMap;
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::Pool;
 
-use super::{event, run, stop::Stop, store::Store, tx::Tx};
+use super::{
+    event,
+    meter::{UnderWay, Watch},
+    run,
+    stop::Stop,
+    store::Store,
+    tx::Tx,
+};
 use crate::step::{InvalidStepHeaders, Op, StepHeaders, StepKey};
 
 /// The barrier of one call: does what the step asks for, once, in one transaction with the fact that it was done.
@@ -17,6 +24,7 @@ use crate::step::{InvalidStepHeaders, Op, StepHeaders, StepKey};
 pub struct Barrier<Db: Store> {
     pool: Pool<Db>,
     step: Step,
+    watch: Watch,
 }
 
 #[derive(Debug, Clone)]
@@ -30,14 +38,19 @@ enum Step {
 }
 
 impl<Db: Store> Barrier<Db> {
-    /// The barrier of a call with these headers, or this metadata.
+    /// The barrier of a call with these headers, or this metadata. In events and metrics it is called `barrier`; one that has
+    /// a name of its own is made by a [layer](super::BarrierLayer::barrier).
     pub fn new(pool: Pool<Db>, headers: &HeaderMap) -> Self {
+        Self::watched(pool, headers, Watch::unnamed())
+    }
+
+    pub(super) fn watched(pool: Pool<Db>, headers: &HeaderMap, watch: Watch) -> Self {
         let step = match StepHeaders::read(headers) {
             Ok(Some(step)) => Step::In(step),
             Ok(None) => Step::Outside { allowed: false },
             Err(problem) => Step::Unreadable(problem),
         };
-        Self { pool, step }
+        Self { pool, step, watch }
     }
 
     pub(super) fn or_plainly(mut self) -> Self {
@@ -66,6 +79,15 @@ impl<Db: Store> Barrier<Db> {
             Step::Outside { allowed: false } => Err(Stop::NoStep),
             Step::Unreadable(problem) => Err(Stop::Unreadable(problem.clone())),
         }
+    }
+
+    /// As [`check`](Self::check), and says and counts that nothing is done.
+    pub(super) fn checked(&self) -> Result<(), Stop> {
+        self.check().inspect_err(|stop| self.no_step(stop))
+    }
+
+    pub(super) fn no_step(&self, stop: &Stop) {
+        event::no_step(&self.watch.name, stop);
     }
 
     /// The step, if it asks for `wanted`; `None` for a call that was made in none, where that is allowed.
@@ -102,8 +124,11 @@ impl<Db: Store> Barrier<Db> {
         F: FnOnce(Tx<Db>) -> Fut,
         Fut: Future<Output = Result<T, Stop>>,
     {
-        let Some(step) = self.asked(Op::Act)? else { return run::plainly(&self.pool, effect).await };
-        run::act(&self.pool, step, effect).await.inspect_err(|stop| event::stopped(step, stop))
+        let asked = self.asked(Op::Act).inspect_err(|stop| self.no_step(stop))?;
+        let Some(step) = asked else { return run::plainly(&self.pool, effect).await };
+        let mut call = UnderWay::new(&self.watch, Op::Act);
+        let ended = run::act(&self.pool, step, &mut call, effect).await;
+        self.ended(step, call, ended)
     }
 
     /// Undoes what the step did, unless that has been undone or never was done.
@@ -127,15 +152,27 @@ impl<Db: Store> Barrier<Db> {
         F: FnOnce(Tx<Db>, D) -> Fut,
         Fut: Future<Output = Result<U, Stop>>,
     {
-        let step = self.asked(Op::Undo)?.ok_or(Stop::NoStep)?;
-        run::undo(&self.pool, step, undo).await.inspect_err(|stop| event::stopped(step, stop))
+        let asked = self.asked(Op::Undo).and_then(|step| step.ok_or(Stop::NoStep));
+        let step = asked.inspect_err(|stop| self.no_step(stop))?;
+        let mut call = UnderWay::new(&self.watch, Op::Undo);
+        let ended = run::undo(&self.pool, step, &mut call, undo).await;
+        self.ended(step, call, ended)
+    }
+
+    fn ended<T>(&self, step: &StepHeaders, call: UnderWay<'_>, ended: Result<T, Stop>) -> Result<T, Stop> {
+        let stop = ended.as_ref().err();
+        call.ended(stop);
+        if let Some(stop) = stop {
+            event::stopped(&self.watch.name, step, stop);
+        }
+        ended
     }
 }
 
 /// By hand, for a database needn't be `Clone`.
 impl<Db: Store> Clone for Barrier<Db> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), step: self.step.clone() }
+        Self { pool: self.pool.clone(), step: self.step.clone(), watch: self.watch.clone() }
     }
 }
 

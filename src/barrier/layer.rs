@@ -6,18 +6,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::Request;
+use http::{HeaderMap, Request};
 use sqlx::Pool;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{guard::Barrier, open, store::Store};
+use super::{guard::Barrier, meter::Watch, open, store::Store};
+use crate::name::Name;
 
 /// Reads which step of which saga a call is made in, and gives the handler its [`Barrier`].
 /// See the [module](crate::barrier).
 pub struct BarrierLayer<Db: Store> {
     pool: Pool<Db>,
     optional: bool,
+    watch: Watch,
 }
 
 /// How many sagas one transaction of [`BarrierLayer::prune`] forgets, so that it holds nobody up for long.
@@ -26,13 +28,30 @@ const PRUNED_AT_ONCE: i64 = 500;
 impl<Db: Store> BarrierLayer<Db> {
     /// For HTTP services, with their database.
     pub fn http(pool: Pool<Db>) -> Self {
-        Self { pool, optional: false }
+        Self { pool, optional: false, watch: Watch::unnamed() }
     }
 
     /// For gRPC services, with their database: around a tonic service, or `.layer` of a tonic server.
     pub fn grpc(pool: Pool<Db>) -> Self {
         // Headers and metadata are one on the wire, and whoever answers a refusal is the handler.
         Self::http(pool)
+    }
+
+    /// What it is called in events and metrics: `payments`. By default `barrier`; worth while where a process has several.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[must_use]
+    #[track_caller]
+    pub fn named(self, name: impl Into<Name>) -> Self {
+        Self { watch: Watch::new(name.into().required()), ..self }
+    }
+
+    /// The barrier of a call with these headers, or this metadata: for what isn't called through this layer.
+    pub fn barrier(&self, headers: &HeaderMap) -> Barrier<Db> {
+        let barrier = Barrier::watched(self.pool.clone(), headers, self.watch.clone());
+        if self.optional { barrier.or_plainly() } else { barrier }
     }
 
     /// Lets calls through that aren't made in a step: [`act`](Barrier::act) is then a transaction and no more. Without this
@@ -96,7 +115,7 @@ impl<Db: Store> BarrierLayer<Db> {
 
 impl<Db: Store> Clone for BarrierLayer<Db> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), optional: self.optional }
+        Self { pool: self.pool.clone(), optional: self.optional, watch: self.watch.clone() }
     }
 }
 
@@ -147,9 +166,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let BarrierLayer { pool, optional } = &self.layer;
-        let barrier = Barrier::new(pool.clone(), request.headers());
-        let barrier = if *optional { barrier.or_plainly() } else { barrier };
+        let barrier = self.layer.barrier(request.headers());
         request.extensions_mut().insert(barrier);
         self.inner.call(request)
     }

@@ -106,6 +106,7 @@ mod extract;
 mod guard;
 mod kept;
 mod layer;
+mod meter;
 mod open;
 mod run;
 mod stop;

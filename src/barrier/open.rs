@@ -8,11 +8,13 @@ use tokio::time::{Instant, sleep};
 use super::{
     codes::is_contended,
     event,
+    meter::UnderWay,
     stop::Stop,
     store::{LOCK_WAIT, Place, PlacedBy, Row, Store},
 };
 use crate::{
     failpoint::{Planted, planted},
+    meter::Stopwatch,
     step::{Op, StepHeaders},
 };
 
@@ -32,15 +34,24 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// Tries again for [`LOCK_WAIT`] where others are in the way. Once the effect has begun nothing is tried again, for it can
 /// be called only once.
-pub(super) async fn open<Db: Store>(pool: &Pool<Db>, step: &StepHeaders, row: &Row) -> Result<Opened<Db>, Stop> {
-    let until = Instant::now() + LOCK_WAIT;
+pub(super) async fn open<Db: Store>(
+    pool: &Pool<Db>,
+    step: &StepHeaders,
+    call: &UnderWay<'_>,
+    row: &Row,
+) -> Result<Opened<Db>, Stop> {
+    let begun = Instant::now();
+    let until = begun + LOCK_WAIT;
     let mut pause = Duration::from_millis(1);
     loop {
         match attempt(pool, step, row).await {
-            Ok(Some(opened)) => return Ok(opened),
+            Ok(Some(opened)) => {
+                call.watch.waited(Stopwatch::started(begun));
+                return Ok(opened);
+            }
             Ok(None) => return Err(Stop::Fenced),
             Err(error) if is_contended(&error) && Instant::now() < until => {
-                event::contended(step, &error);
+                event::contended(step, call, &error);
                 sleep(pause.mul_f64(fastrand::f64())).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

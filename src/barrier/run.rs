@@ -9,6 +9,7 @@ use super::{
     course::{ActCourse, UndoCourse},
     event,
     kept::{read, write},
+    meter::UnderWay,
     open::{Opened, open},
     stop::{Refusal, Stop},
     store::{Place, PlacedBy, Row, Store},
@@ -17,25 +18,35 @@ use super::{
 use crate::{failpoint, step::StepHeaders};
 
 /// Does the step once. See [`Barrier::act`](super::Barrier::act).
-pub(super) async fn act<Db, T, F, Fut>(pool: &Pool<Db>, step: &StepHeaders, effect: F) -> Result<T, Stop>
+pub(super) async fn act<Db, T, F, Fut>(
+    pool: &Pool<Db>,
+    step: &StepHeaders,
+    call: &mut UnderWay<'_>,
+    effect: F,
+) -> Result<T, Stop>
 where
     Db: Store,
     T: Serialize + DeserializeOwned,
     F: FnOnce(Tx<Db>) -> Fut,
     Fut: Future<Output = Result<T, Stop>>,
 {
-    let Opened { tx, own, .. } = open(pool, step, &Row { placed_by: PlacedBy::Effect, answer: None }).await?;
+    let Opened { tx, own, .. } = open(pool, step, call, &Row { placed_by: PlacedBy::Effect, answer: None }).await?;
     match ActCourse::of(own) {
         ActCourse::Run => match run(step, tx, effect).await {
-            Err(Stop::Refused(refusal)) => remember(pool, step, refusal).await,
+            Err(Stop::Refused(refusal)) => remember(pool, step, call, refusal).await,
             ended => ended,
         },
-        course => answered(step, tx, course).await,
+        course => answered(step, call, tx, course).await,
     }
 }
 
 /// Undoes the step once. See [`Barrier::undo`](super::Barrier::undo).
-pub(super) async fn undo<Db, D, U, F, Fut>(pool: &Pool<Db>, step: &StepHeaders, undo: F) -> Result<U, Stop>
+pub(super) async fn undo<Db, D, U, F, Fut>(
+    pool: &Pool<Db>,
+    step: &StepHeaders,
+    call: &mut UnderWay<'_>,
+    undo: F,
+) -> Result<U, Stop>
 where
     Db: Store,
     D: DeserializeOwned,
@@ -43,11 +54,12 @@ where
     F: FnOnce(Tx<Db>, D) -> Fut,
     Fut: Future<Output = Result<U, Stop>>,
 {
-    let opened = open(pool, step, &Row { placed_by: PlacedBy::Undo, answer: None }).await?;
+    let opened = open(pool, step, call, &Row { placed_by: PlacedBy::Undo, answer: None }).await?;
     let Opened { tx, own, action } = opened;
     match UndoCourse::of(own, action) {
         UndoCourse::Replay(answer) => {
-            event::replayed(step);
+            call.repeats();
+            event::replayed(step, call);
             tx.commit().await?;
             Ok(read(answer.as_deref())?)
         }
@@ -56,7 +68,8 @@ where
             run(step, tx, |tx| undo(tx, did)).await
         }
         UndoCourse::Nothing => {
-            event::nothing_to_undo(step);
+            call.does_nothing();
+            event::nothing_to_undo(step, call);
             run(step, tx, |_| async { Ok(U::default()) }).await
         }
     }
@@ -100,6 +113,7 @@ where
 async fn remember<Db: Store, T: DeserializeOwned>(
     pool: &Pool<Db>,
     step: &StepHeaders,
+    call: &mut UnderWay<'_>,
     refusal: Refusal,
 ) -> Result<T, Stop> {
     let stop = Stop::Refused(refusal);
@@ -108,13 +122,13 @@ async fn remember<Db: Store, T: DeserializeOwned>(
         return Err(stop);
     }
     let row = Row { placed_by: PlacedBy::Refusal, answer: Some(write(refusal)?) };
-    let Opened { tx, own, .. } = open(pool, step, &row).await?;
+    let Opened { tx, own, .. } = open(pool, step, call, &row).await?;
     match ActCourse::of(own) {
         ActCourse::Run => {
             tx.commit().await?;
             Err(stop)
         }
-        course => answered(step, tx, course).await,
+        course => answered(step, call, tx, course).await,
     }
 }
 
@@ -132,6 +146,7 @@ where
 /// What an action that isn't the first gets.
 async fn answered<Db: Store, T: DeserializeOwned>(
     step: &StepHeaders,
+    call: &mut UnderWay<'_>,
     tx: Transaction<'static, Db>,
     course: ActCourse,
 ) -> Result<T, Stop> {
@@ -139,11 +154,13 @@ async fn answered<Db: Store, T: DeserializeOwned>(
     tx.commit().await?;
     match course {
         ActCourse::Replay(answer) => {
-            event::replayed(step);
+            call.repeats();
+            event::replayed(step, call);
             Ok(read(answer.as_deref())?)
         }
         ActCourse::Refused(refusal) => {
-            event::replayed(step);
+            call.repeats();
+            event::replayed(step, call);
             Err(Stop::Refused(read(refusal.as_deref())?))
         }
         ActCourse::Undone => Err(Stop::Undone),

@@ -354,10 +354,10 @@ impl CircuitBreaker {
         admitted.map(|ticket| Permit::new(self.shared.clone(), ticket))
     }
 
-    /// Whether the breaker is closed and there is nothing else to know about it.
+    /// Whether the breaker is closed, and a call that is made now needs no promise of it.
     #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.shared.core.is_plain()
+    pub(super) fn lets_all_through(&self) -> bool {
+        self.shared.core.lets_all_through()
     }
 
     /// Whether an open state would refuse the call, without asking for a probe.
@@ -379,12 +379,16 @@ impl CircuitBreaker {
         self.shared.core.pauses()
     }
 
+    pub(super) fn key(&self) -> Option<&dyn fmt::Debug> {
+        self.shared.key()
+    }
+
     /// The refusal, counted and told.
-    #[cold]
+    #[inline]
     pub(super) fn refuse(&self, refused: &Refused) -> Rejection {
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         self.shared.meter().refused.increment();
-        event::refused(self.name(), self.shared.key(), self.state(), refused.retry_after);
+        event::refused(self, refused.retry_after);
         let rejection = Rejection::new(super::POLICY, self.name().clone(), Reason::CircuitOpen);
         rejection.with_retry_after(refused.retry_after)
     }

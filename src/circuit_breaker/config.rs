@@ -40,7 +40,7 @@ pub struct CircuitBreakerConfig {
     ///
     /// Taken with equal jitter, so between half of it and all of it, lest all clients of a service probe it at once. It
     /// doubles with each half-open episode that fails, up to [`open_at_most`](Self::open_at_most), and is back to this
-    /// after a close. A server's `Retry-After` extends it, up to the same maximum.
+    /// after a close. A server's `Retry-After`, or else its `RateLimit`, extends it, up to the same maximum.
     #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub open_for: Duration,
     /// The longest the breaker stays open without a probe. Default 60 s; raised to [`open_for`](Self::open_for) where

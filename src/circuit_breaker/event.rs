@@ -7,7 +7,7 @@ use std::{
 
 use tracing::field::debug;
 
-use super::config::CircuitBreakerConfig;
+use super::{breaker::CircuitBreaker, config::CircuitBreakerConfig};
 use crate::{name::Name, outcome::Cause, rejection::Reason, span};
 
 /// The state of a circuit breaker.
@@ -161,11 +161,19 @@ pub(super) fn changed(name: &Name, key: Option<&dyn Debug>, change: &Change) {
     }
 }
 
-pub(super) fn refused(name: &Name, key: Option<&dyn Debug>, state: State, retry_after: Option<Duration>) {
-    span::rejected(super::POLICY, name, Reason::CircuitOpen);
-    let key = key.map(debug);
-    let (policy, name, reason) = (super::POLICY, name.as_str(), Reason::CircuitOpen.as_str());
-    tracing::debug!(policy, name, key, reason, state = state.as_str(), ?retry_after, "call refused");
+#[inline]
+pub(super) fn refused(breaker: &CircuitBreaker, retry_after: Option<Duration>) {
+    span::rejected(super::POLICY, breaker.name(), Reason::CircuitOpen);
+    // The fields are evaluated for a subscriber only.
+    tracing::debug!(
+        policy = super::POLICY,
+        name = breaker.name().as_str(),
+        key = breaker.key().map(debug),
+        reason = Reason::CircuitOpen.as_str(),
+        state = breaker.state().as_str(),
+        ?retry_after,
+        "call refused"
+    );
 }
 
 pub(super) fn reconfigured(name: &Name, config: &CircuitBreakerConfig) {

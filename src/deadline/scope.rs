@@ -1,6 +1,7 @@
 //! The deadline of the task at hand.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -8,21 +9,23 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use crate::deadline::Deadline;
+use crate::{deadline::Deadline, scope};
 
-tokio::task_local! {
-    static CURRENT: Deadline;
+thread_local! {
+    static CURRENT: Cell<Option<Deadline>> = const { Cell::new(None) };
 }
 
 impl Deadline {
     /// The deadline of the handler or call this task is running in.
+    #[inline]
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(|deadline| *deadline).ok()
+        CURRENT.get()
     }
 
     /// Runs `f`, usually the polling of a future, so that it finds this deadline as the [current](Self::current) one.
+    #[inline]
     pub fn sync_scope<R>(self, f: impl FnOnce() -> R) -> R {
-        CURRENT.sync_scope(self, f)
+        scope::run(&CURRENT, self, f)
     }
 
     /// A future that runs as `future` does, and finds this deadline as the [current](Self::current) one.

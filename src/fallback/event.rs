@@ -25,6 +25,8 @@ pub(super) fn too_large(name: &Name, at_most: usize) {
     debug!(policy = "fallback", %name, at_most, "request body too large to be kept");
 }
 
-pub(super) fn reconfigured(name: &Name, config: &FallbackConfig) {
-    info!(policy = "fallback", %name, ?config, "reconfigured");
+pub(super) fn reconfigured(name: &Name, before: &FallbackConfig, after: &FallbackConfig) {
+    if before != after {
+        info!(policy = "fallback", %name, ?before, ?after, "settings changed");
+    }
 }

@@ -12,9 +12,11 @@ use pin_project_lite::pin_project;
 use super::{
     failure::{Failure, FellBack},
     handle::{Fallback, Permit},
+    meter::Became,
     protocol::{HandOn, Judge},
     stand_in::StandIn,
 };
+use crate::meter::Unsettled;
 
 pin_project! {
     /// The future of a [`FallbackService`](super::FallbackService).
@@ -30,10 +32,16 @@ pin_project! {
         #[pin]
         step: Step<Call, F::Future, P::Error>,
         kept: Option<F::Kept>,
-        fallback: Fallback,
+        fallback: UnderWay,
         protocol: P,
         stand_in: F,
     }
+}
+
+/// The policy, which counts a call that is dropped before it has an answer.
+struct UnderWay {
+    fallback: Fallback,
+    unsettled: Unsettled,
 }
 
 pin_project! {
@@ -50,10 +58,17 @@ pin_project! {
     struct Instead<Future, E> {
         #[pin]
         future: Future,
-        failure: Failure,
         error: Option<E>,
         permit: Option<Permit>,
+        unanswered: Unanswered,
     }
+}
+
+/// A failure that the fallback has not answered yet.
+struct Unanswered {
+    fallback: Fallback,
+    failure: Failure,
+    unsettled: Unsettled,
 }
 
 impl<Call, Res, E, P, F, Req> ResponseFuture<Call, Res, E, P, F, Req>
@@ -63,6 +78,7 @@ where
 {
     #[inline]
     pub(super) fn new(call: Call, kept: Option<F::Kept>, fallback: Fallback, protocol: P, stand_in: F) -> Self {
+        let fallback = UnderWay { fallback, unsettled: Unsettled::new() };
         Self { step: Step::Calling { call }, kept, fallback, protocol, stand_in }
     }
 }
@@ -84,21 +100,28 @@ where
                     let answer = ready!(call.poll(cx)).map_err(|error| this.protocol.error(error));
                     let failure = Judge::<Res, _>::failure(this.protocol, answer.as_ref());
                     let begun = failure
-                        .filter(|failure| F::EXISTS && this.fallback.is_for(failure))
-                        .and_then(|failure| begin(this.stand_in, this.kept, this.fallback, failure));
-                    let Some((future, failure, permit)) = begun else { return Poll::Ready(answer.map(F::inner)) };
+                        .filter(|failure| F::EXISTS && this.fallback.fallback.is_for(failure))
+                        .and_then(|failure| begin(this.stand_in, this.kept, &this.fallback.fallback, failure));
+                    let Some((future, failure, permit)) = begun else {
+                        this.fallback.unsettled.settle();
+                        return Poll::Ready(answer.map(F::inner));
+                    };
                     let error = answer.err();
-                    let instead = Box::pin(Instead { future, failure, error, permit: Some(permit) });
+                    let fallback = this.fallback.fallback.clone();
+                    let unanswered = Unanswered { fallback, failure, unsettled: Unsettled::new() };
+                    let instead = Box::pin(Instead { future, error, permit: Some(permit), unanswered });
                     this.step.set(Step::StandingIn { instead });
                 }
                 StepProj::StandingIn { instead } => {
                     let instead = instead.as_mut().project();
                     let mut answer = ready!(instead.future.poll(cx));
                     let permit = instead.permit.take().expect("polled after it was ready");
-                    let failure = &*instead.failure;
+                    this.fallback.unsettled.settle();
+                    instead.unanswered.unsettled.settle();
+                    let Unanswered { fallback, failure, .. } = &*instead.unanswered;
                     let own = Judge::<F::Given, _>::failure(this.protocol, answer.as_ref());
-                    this.fallback.answered(failure, own.as_ref());
-                    let name = this.fallback.name();
+                    fallback.answered(failure, own.as_ref());
+                    let name = fallback.name();
                     if own.is_some() {
                         answer = this.protocol.failed_too(answer, name, failure, instead.error.take());
                     }
@@ -131,6 +154,23 @@ where
         Err(_) => {
             fallback.not_replayable(&failure);
             None
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    #[inline]
+    fn drop(&mut self) {
+        if self.unsettled.settle() {
+            self.fallback.meter().cancelled.increment();
+        }
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if self.unsettled.settle() {
+            self.fallback.meter().failure(&self.failure, Became::Cancelled);
         }
     }
 }

@@ -8,9 +8,16 @@ use std::{
     },
 };
 
-use super::{config::FallbackConfig, event, failure::Failure, gate::Gate};
+use super::{
+    config::FallbackConfig,
+    event,
+    failure::Failure,
+    gate::Gate,
+    meter::{Became, Handles},
+};
 use crate::{
     config::InvalidConfig,
+    meter::{Meter, Whose},
     name::Name,
     registered::{Listed, Registered},
     repeat::replay::{Limit, Oversized},
@@ -43,12 +50,19 @@ impl Listed for Fallback {
             "{in_flight} of {limit} under way, {fell_back} failures answered, {failed} failed too, {full} too many"
         )
     }
+
+    #[cfg(feature = "metrics")]
+    fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+        let FallbackSnapshot { in_flight, limit, .. } = self.snapshot();
+        super::meter::gauges::of(self.core.whose(), in_flight, limit, gauges);
+    }
 }
 
 struct Core {
     name: Name,
     gate: Gate,
     counts: Counts,
+    meter: Meter<Handles>,
     config: Mutex<FallbackConfig>,
     // What a call asks for. Relaxed: each setting stands for itself, and a call that comes while they change may find
     // either.
@@ -105,6 +119,7 @@ impl Fallback {
             name: name.required(),
             gate: Gate::new(),
             counts: Counts::default(),
+            meter: Meter::new(),
             limit: AtomicU32::new(0),
             replay_at_most: AtomicUsize::new(0),
             on_failures: AtomicBool::new(false),
@@ -134,8 +149,11 @@ impl Fallback {
     ///
     /// A setting that makes no sense; nothing has changed then.
     pub fn reconfigure(&self, config: FallbackConfig) -> Result<(), InvalidConfig> {
-        self.alter(|current| current.clone_from(&config))?;
-        event::reconfigured(self.name(), &config);
+        let mut before = None;
+        self.alter(|current| before = Some(std::mem::replace(current, config.clone())))?;
+        if let Some(before) = before {
+            event::reconfigured(self.name(), &before, &config);
+        }
         Ok(())
     }
 
@@ -186,12 +204,14 @@ impl Fallback {
             return Some(Permit { core: Arc::clone(&self.core) });
         }
         count(&self.core.counts.full);
+        self.meter().failure(failure, Became::Full);
         event::full(self.name(), failure, limit);
         None
     }
 
     pub(super) fn not_replayable(&self, failure: &Failure) {
         count(&self.core.counts.not_replayable);
+        self.meter().failure(failure, Became::NotReplayable);
         event::not_replayable(self.name(), failure);
     }
 
@@ -200,13 +220,22 @@ impl Fallback {
         match own {
             None => {
                 count(&self.core.counts.fell_back);
+                self.meter().failure(failure, Became::Answered);
                 event::fell_back(self.name(), failure);
             }
             Some(own) => {
                 count(&self.core.counts.failed);
+                self.meter().failure(failure, Became::Failed);
                 event::failed(self.name(), failure, own);
             }
         }
+    }
+}
+
+impl Fallback {
+    #[inline]
+    pub(super) fn meter(&self) -> &Handles {
+        self.core.meter()
     }
 }
 
@@ -221,6 +250,15 @@ impl fmt::Debug for Fallback {
 }
 
 impl Core {
+    #[inline]
+    fn meter(&self) -> &Handles {
+        self.meter.get(self.whose())
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { policy: "fallback", name: &self.name }
+    }
+
     fn config(&self) -> MutexGuard<'_, FallbackConfig> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -237,6 +275,7 @@ impl Core {
 
 impl Oversized for Core {
     fn too_large(&self, limit: usize) {
+        self.meter().too_large.increment();
         event::too_large(&self.name, limit);
     }
 }

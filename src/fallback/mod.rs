@@ -108,6 +108,7 @@ mod future;
 mod gate;
 mod handle;
 mod layer;
+mod meter;
 pub mod protocol;
 mod service;
 pub mod stand_in;

@@ -14,8 +14,10 @@ use crate::{
         config::{Fault, FaultConfig},
         event,
         injected::Injected,
+        meter::Handles,
         plan,
     },
+    meter::{Meter, Whose},
     name::Name,
     protocol::grpc::Code,
     registered::{Listed, Registered},
@@ -34,6 +36,7 @@ struct Shared {
     /// Whether anything can go wrong: all that a call looks at when nothing can.
     active: AtomicBool,
     state: Mutex<State>,
+    meter: Meter<Handles>,
     name: Name,
 }
 
@@ -142,6 +145,7 @@ impl Faults {
                     next: 0,
                     counts: FaultSnapshot::default(),
                 }),
+                meter: Meter::new(),
                 name: name.into().required(),
             }),
         };
@@ -232,6 +236,8 @@ impl Faults {
     /// What goes wrong with the call that is made now.
     #[cold]
     pub(super) fn next(&self) -> Option<(Injected, Answer)> {
+        let meter = self.shared.meter.get(Whose { policy: "fault", name: self.name() });
+        meter.calls.increment();
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
@@ -240,6 +246,7 @@ impl Faults {
         state.counts.count(fault);
         let (seed, answer) = (state.seed, Answer { status: state.config.status, code: state.config.code });
         drop(state);
+        meter.injected(fault);
         let injected = Injected::new(self.name().clone(), fault, number);
         event::injected(&injected, seed);
         Some((injected, answer))

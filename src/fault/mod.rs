@@ -92,9 +92,12 @@ pub mod future;
 mod handle;
 mod injected;
 mod layer;
+mod meter;
 mod plan;
 mod protocol;
 mod service;
+#[cfg(feature = "serde")]
+mod text;
 mod when;
 
 pub use self::{

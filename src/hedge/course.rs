@@ -18,6 +18,7 @@ use super::{
 use crate::{
     budget::Cost,
     deadline::Deadline,
+    meter::Unsettled,
     repeat::{
         protocol::Repeat,
         verdict::{Unsaid, Verdict},
@@ -31,6 +32,8 @@ pub(super) struct Course<S, P, R, K> {
     settings: Arc<Settings>,
     /// None if the request may not, or can't, be sent again.
     later: Option<Later<S, K>>,
+    /// It has no answer yet.
+    unsettled: Unsettled,
 }
 
 /// What hedges are made with.
@@ -73,7 +76,7 @@ impl<S, P, R, K> Course<S, P, R, K> {
             let race = Race::new(schedule.map_or(0, |_| settings.config.max_hedges));
             Later { inner: inner.clone(), kept, race, began, schedule, first_is_over: false, hedges: 0, sent: 0 }
         });
-        Self { protocol, rules, settings, later }
+        Self { protocol, rules, settings, later, unsettled: Unsettled::new() }
     }
 
     /// When the first hedge is due.
@@ -140,10 +143,7 @@ impl<S, P, R, K> Course<S, P, R, K> {
         later.sent += 1;
         self.protocol.mark_sent(&later.kept);
         let core = &self.settings.core;
-        core.count(|counts| &counts.hedges, 1);
-        if later.sent == 1 {
-            core.count(|counts| &counts.hedged, 1);
-        }
+        core.sent(later.sent);
         event::hedging(&core.name, later.sent + 1, later.began.elapsed());
     }
 
@@ -185,8 +185,18 @@ impl<S, P, R, K> Course<S, P, R, K> {
     /// The call has its answer.
     #[inline]
     fn over(&mut self, who: Who, is_good: bool) {
+        self.unsettled.settle();
         if let Some(later) = self.later.as_ref().filter(|later| later.sent > 0) {
             later.tell(&self.settings, who, is_good);
+        }
+    }
+}
+
+impl<S, P, R, K> Drop for Course<S, P, R, K> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.unsettled.settle() {
+            self.settings.core.meter().cancelled.increment();
         }
     }
 }
@@ -253,12 +263,10 @@ impl<S, K> Later<S, K> {
         let mut lost = self.sent;
         if let (Who::Hedge(number), true) = (who, is_good) {
             lost = lost.saturating_sub(1);
-            core.count(|counts| &counts.won, 1);
-            event::won(&core.name, number + 1);
+            core.won(number + 1);
         }
         if lost > 0 {
-            core.count(|counts| &counts.lost, lost);
-            event::lost(&core.name, lost);
+            core.lost(lost);
         }
     }
 }

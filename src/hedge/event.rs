@@ -20,13 +20,7 @@ pub(super) fn lost(name: &Name, hedges: u32) {
 }
 
 pub(super) fn held_back(name: &Name, why: HeldBack) {
-    let reason = match why {
-        HeldBack::Budget => "budget exhausted",
-        HeldBack::Deadline => "deadline too near",
-        HeldBack::NotReplayable => "request body not kept",
-        HeldBack::Refused => "refused",
-    };
-    debug!(policy = "hedge", %name, reason, "request not sent again");
+    debug!(policy = "hedge", %name, reason = why.as_str(), "request not sent again");
 }
 
 pub(super) fn budget_exhausted(name: &Name) {
@@ -46,6 +40,8 @@ pub(super) fn unsaid(name: &Name) {
     );
 }
 
-pub(super) fn reconfigured(name: &Name, config: &HedgeConfig) {
-    info!(policy = "hedge", %name, ?config, "reconfigured");
+pub(super) fn reconfigured(name: &Name, before: &HedgeConfig, after: &HedgeConfig) {
+    if before != after {
+        info!(policy = "hedge", %name, ?before, ?after, "settings changed");
+    }
 }

@@ -14,12 +14,14 @@ use super::{
     config::HedgeConfig,
     event,
     latency::Latencies,
+    meter::Handles,
     settings::{Funds, Settings},
     snapshot::HedgeSnapshot,
 };
 use crate::{
     budget::Budget,
     config::InvalidConfig,
+    meter::{Meter, Whose},
     name::Name,
     registered::{Listed, Registered},
     repeat::replay::{Limit, Oversized},
@@ -53,6 +55,12 @@ impl Listed for Hedge {
         }
         write!(f, ", {hedges} hedges sent, {won} won, {budget_available} left")
     }
+
+    #[cfg(feature = "metrics")]
+    fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+        let HedgeSnapshot { after, budget_available, .. } = self.snapshot();
+        super::meter::gauges::of(self.core.whose(), after, budget_available, gauges);
+    }
 }
 
 /// What stays, whatever the settings.
@@ -60,6 +68,7 @@ impl Listed for Hedge {
 pub(super) struct Core {
     pub(super) name: Name,
     pub(super) counts: Counts,
+    meter: Meter<Handles>,
     /// It has been said that nobody has said what may be carried out twice.
     pub(super) unsaid: AtomicBool,
     pub(super) epoch: Instant,
@@ -97,6 +106,21 @@ pub(super) enum HeldBack {
     Refused,
 }
 
+impl HeldBack {
+    /// In the order of their discriminants.
+    pub(super) const ALL: [Self; 4] = [Self::Budget, Self::Deadline, Self::NotReplayable, Self::Refused];
+
+    /// As a label of a metric or a field of a log.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Budget => "budget",
+            Self::Deadline => "deadline",
+            Self::NotReplayable => "not_replayable",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 impl Hedge {
     /// A hedge with the default settings.
     ///
@@ -129,6 +153,7 @@ impl Hedge {
         let core = Core {
             name: name.required(),
             counts: Counts::default(),
+            meter: Meter::new(),
             unsaid: AtomicBool::new(false),
             epoch: Instant::now(),
             latencies: Latencies::new(),
@@ -163,8 +188,11 @@ impl Hedge {
     ///
     /// A setting that is outside its range; nothing has changed then.
     pub fn reconfigure(&self, config: HedgeConfig) -> Result<(), InvalidConfig> {
-        self.alter(|current| current.clone_from(&config))?;
-        event::reconfigured(self.name(), &config);
+        let mut before = None;
+        self.alter(|current| before = Some(std::mem::replace(current, config.clone())))?;
+        if let Some(before) = before {
+            event::reconfigured(self.name(), &before, &config);
+        }
         Ok(())
     }
 
@@ -263,12 +291,44 @@ impl Core {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn count(&self, count: impl FnOnce(&Counts) -> &AtomicU64, by: u32) {
+    fn count(&self, count: impl FnOnce(&Counts) -> &AtomicU64, by: u32) {
         count(&self.counts).fetch_add(by.into(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn meter(&self) -> &Handles {
+        self.meter.get(self.whose())
+    }
+
+    fn whose(&self) -> Whose<'_> {
+        Whose { policy: "hedge", name: &self.name }
+    }
+
+    /// A hedge was sent, its call's `number`th.
+    pub(super) fn sent(&self, number: u32) {
+        self.count(|counts| &counts.hedges, 1);
+        self.meter().sent.increment();
+        if number == 1 {
+            self.count(|counts| &counts.hedged, 1);
+            self.meter().hedged.increment();
+        }
+    }
+
+    pub(super) fn won(&self, attempt: u32) {
+        self.count(|counts| &counts.won, 1);
+        self.meter().won.increment();
+        event::won(&self.name, attempt);
+    }
+
+    pub(super) fn lost(&self, hedges: u32) {
+        self.count(|counts| &counts.lost, hedges);
+        self.meter().lost.add(hedges);
+        event::lost(&self.name, hedges);
     }
 
     pub(super) fn held_back(&self, why: HeldBack) {
         self.count(|counts| &counts.held_back[why as usize], 1);
+        self.meter().withheld(why);
         event::held_back(&self.name, why);
     }
 }
@@ -276,6 +336,7 @@ impl Core {
 impl Oversized for Core {
     fn too_large(&self, limit: usize) {
         self.count(|counts| &counts.too_large, 1);
+        self.meter().too_large.increment();
         event::too_large(&self.name, limit);
     }
 }

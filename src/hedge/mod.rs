@@ -132,6 +132,7 @@ mod future;
 mod handle;
 mod latency;
 mod layer;
+mod meter;
 mod race;
 mod rules;
 mod service;

@@ -16,16 +16,16 @@ use crate::{
 pub struct Careful;
 
 impl<Req, Res> RetryResult<Req, Res> for Careful {
-    fn is_safe(&self, _request: &Req) -> bool {
-        false
+    fn is_safe(&self, request: &Req) -> bool {
+        RetryResult::<Req, Res>::is_safe(&Stock, request)
     }
 
     fn would_help(&self, result: Result<&Res, &BoxError>) -> bool {
-        result.is_err()
+        RetryResult::<Req, Res>::would_help(&Stock, result)
     }
 
     fn is_unsaid(&self) -> bool {
-        true
+        RetryResult::<Req, Res>::is_unsaid(&Stock)
     }
 }
 

@@ -9,9 +9,9 @@ mod off;
 mod on;
 
 #[cfg(not(feature = "metrics"))]
-pub(crate) use self::off::{Counter, Histogram, Meter, Stopwatch};
+pub(crate) use self::off::*;
 #[cfg(feature = "metrics")]
-pub(crate) use self::on::{Counter, Histogram, Meter, Stopwatch};
+pub(crate) use self::on::*;
 
 use crate::{name::Name, outcome::Outcome, rejection::Reason};
 
@@ -39,6 +39,10 @@ pub(crate) struct Metric {
 
 const CALLS: Metric = Metric { name: "buttress_calls_total", help: "Calls that were let through, by how they ended." };
 const REJECTIONS: Metric = Metric { name: "buttress_rejections_total", help: "Calls that were refused, by reason." };
+const CANCELLED: Metric = Metric {
+    name: "buttress_calls_cancelled_total",
+    help: "Calls that were dropped before the policy was done with them: neither successes nor failures.",
+};
 
 /// The calls that a policy let through, by how they ended.
 #[derive(Debug)]
@@ -74,6 +78,11 @@ impl Register for Calls {
             cancelled: ended("cancelled"),
         }
     }
+}
+
+/// The calls that were dropped before a policy was done with them, where that isn't an outcome among [`Calls`].
+pub(crate) fn cancelled(whose: Whose<'_>) -> Counter {
+    Counter::register(CANCELLED, whose, &[])
 }
 
 /// The calls that a policy refused for this reason.

@@ -1,8 +1,11 @@
 //! Without the feature: nothing, and of no size.
 
+use std::marker::PhantomData;
+
 use tokio::time::Instant;
 
 use super::{Metric, Register, Whose};
+use crate::name::Name;
 
 #[derive(Debug)]
 pub(crate) struct Meter<M>(M);
@@ -34,6 +37,9 @@ impl Counter {
 
     #[inline]
     pub(crate) fn increment(&self) {}
+
+    #[inline]
+    pub(crate) fn add(&self, _by: u32) {}
 }
 
 #[derive(Debug)]
@@ -61,12 +67,58 @@ impl Stopwatch {
     }
 }
 
-#[cfg(all(test, not(buttress_loom)))]
-mod tests {
-    use super::*;
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unsettled;
 
-    #[test]
-    fn nothing_takes_no_room() {
-        assert_eq!(size_of::<Meter<super::super::Calls>>() + size_of::<Histogram>() + size_of::<Stopwatch>(), 0);
+impl Unsettled {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) fn settled() -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) fn settle(&mut self) -> bool {
+        false
     }
 }
+
+#[derive(Debug, Clone)]
+pub(crate) struct Tally;
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) fn enter(&self) -> Tallied {
+        Tallied
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Tallied;
+
+#[derive(Debug)]
+pub(crate) struct ByName<M>(PhantomData<fn() -> M>);
+
+impl<M> ByName<M> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+
+    pub(crate) fn get(&self, _name: &Name, make: impl FnOnce() -> M) -> M {
+        make()
+    }
+}
+
+/// Here and not in a test, for the tests have the feature.
+const _NOTHING_TAKES_NO_ROOM: () = {
+    type All = (Meter<super::Calls>, Histogram, Stopwatch, Unsettled, Tally, Tallied, ByName<Tally>);
+    assert!(size_of::<All>() == 0);
+};

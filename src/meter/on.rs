@@ -3,13 +3,17 @@
 use std::{
     fmt,
     panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use metrics::{Key, KeyName, Label, Level, Metadata, Unit};
 use tokio::time::Instant;
 
 use super::{Metric, Register, Whose};
+use crate::name::Name;
 
 /// A policy's handles, registered when they are first asked for, for the recorder may be installed after the policy was
 /// made. From then on asking is one atomic load. A clone has the same ones.
@@ -63,6 +67,11 @@ impl Counter {
     pub(crate) fn increment(&self) {
         self.0.increment(1);
     }
+
+    #[inline]
+    pub(crate) fn add(&self, by: u32) {
+        self.0.increment(by.into());
+    }
 }
 
 #[derive(Debug)]
@@ -98,6 +107,84 @@ impl Stopwatch {
     #[inline]
     pub(crate) fn started(now: Instant) -> Self {
         Self(now)
+    }
+}
+
+/// Something that is to be counted as cancelled if it is dropped before it is settled.
+#[derive(Debug)]
+pub(crate) struct Unsettled(bool);
+
+impl Unsettled {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self(true)
+    }
+
+    /// Something of which nothing is left to be counted.
+    #[inline]
+    pub(crate) fn settled() -> Self {
+        Self(false)
+    }
+
+    /// Whether it wasn't.
+    #[inline]
+    pub(crate) fn settle(&mut self) -> bool {
+        std::mem::replace(&mut self.0, false)
+    }
+}
+
+/// How many there are of something, for a gauge. A clone counts the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Tally(Arc<AtomicU64>);
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// One more, until what this gives is dropped. Relaxed, for it is read for people.
+    #[inline]
+    pub(crate) fn enter(&self) -> Tallied {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Tallied(self.clone())
+    }
+
+    pub(crate) fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One of those that a [`Tally`] counts.
+#[derive(Debug)]
+pub(crate) struct Tallied(Tally);
+
+impl Drop for Tallied {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One of each for each name, made when a name is first heard of. For what has so few names that none is forgotten.
+#[derive(Debug)]
+pub(crate) struct ByName<M>(Mutex<Vec<(Name, M)>>);
+
+impl<M: Clone> ByName<M> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    pub(crate) fn get(&self, name: &Name, make: impl FnOnce() -> M) -> M {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = all.iter().find(|(known, _)| known == name) {
+            return found.clone();
+        }
+        let made = make();
+        all.push((name.clone(), made.clone()));
+        made
+    }
+
+    pub(crate) fn all(&self) -> Vec<(Name, M)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

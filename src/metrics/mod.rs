@@ -1,6 +1,7 @@
 #![doc = include_str!("../../docs/metrics.md")]
 
 mod gauges;
+mod watched;
 
 use std::{
     collections::BTreeSet,
@@ -12,8 +13,11 @@ use std::{
 use metrics::{KeyName, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 
-pub(crate) use self::gauges::Gauges;
 use self::gauges::Series;
+pub(crate) use self::{
+    gauges::Gauges,
+    watched::{Watched, watch},
+};
 use crate::registry;
 
 /// What has been shown before: who is gone has to be shown as gone, and not as it was last.
@@ -30,9 +34,11 @@ static SHOWN: Mutex<BTreeSet<Series>> = Mutex::new(BTreeSet::new());
 /// Takes the lock and a reference of the [registry] for each policy, and of a keyed circuit breaker looks at each key:
 /// something for once in a few seconds, and not for each call.
 pub fn observe() {
+    // Before anything is looked at, or of two at once the older look might be what is shown in the end.
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut gauges = Gauges::default();
     registry::policies().iter().for_each(|policy| policy.observe(&mut gauges));
-    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    watched::all().iter().for_each(|watched| watched.observe(&mut gauges));
     for gone in shown.iter().filter(|series| !gauges.has(series)) {
         set(gone, 0.0);
     }

@@ -1,6 +1,7 @@
 //! The priority of the task at hand.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -8,21 +9,23 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use crate::priority::Priority;
+use crate::{priority::Priority, scope};
 
-tokio::task_local! {
-    static CURRENT: Priority;
+thread_local! {
+    static CURRENT: Cell<Option<Priority>> = const { Cell::new(None) };
 }
 
 impl Priority {
     /// The priority of the handler or call this task is running in.
+    #[inline]
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(|priority| *priority).ok()
+        CURRENT.get()
     }
 
     /// Runs `f`, usually the polling of a future, so that it finds this priority as the [current](Self::current) one.
+    #[inline]
     pub fn sync_scope<R>(self, f: impl FnOnce() -> R) -> R {
-        CURRENT.sync_scope(self, f)
+        scope::run(&CURRENT, self, f)
     }
 
     /// A future that runs as `future` does, and finds this priority as the [current](Self::current) one.

@@ -23,6 +23,7 @@ pub mod future;
 pub mod grpc;
 pub mod http;
 pub mod plain;
+pub(crate) mod rate_limit;
 pub(crate) mod retry_after;
 pub(crate) mod sent;
 

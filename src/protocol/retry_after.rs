@@ -7,13 +7,20 @@ use ::http::{
     header::{DATE, RETRY_AFTER},
 };
 
+use super::rate_limit;
 use crate::config::LONGEST;
 
-/// Reads `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. At most a year; unreadable is as good as absent.
+/// What an HTTP answer asks for, at most a year: `Retry-After`, and where there is none (or none that can be read), what
+/// `RateLimit` says of when there will be more. In this order, as draft-ietf-httpapi-ratelimit-headers-10 has it.
+pub(crate) fn http(headers: &HeaderMap) -> Option<Duration> {
+    retry_after(headers).or_else(|| rate_limit::exhausted_for(headers))
+}
+
+/// Reads `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. Unreadable is as good as absent.
 ///
 /// A date is held against the answer's own `Date` where there is one, so that a server whose clock is off is still
 /// understood; without one there is nothing but the wall clock to go by.
-pub(crate) fn http(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a u64 holds are still a readable number, and a very long time.
@@ -85,6 +92,14 @@ mod tests {
         }
         assert_eq!(http(&headers([("retry-after", "99999999999999999999999")])), Some(LONGEST));
         assert_eq!(http(&headers([("retry-after", "18446744073709551615")])), Some(LONGEST));
+    }
+
+    #[test]
+    fn a_rate_limit_counts_where_there_is_no_retry_after() {
+        let exhausted = ("ratelimit", r#""default";r=0;t=30"#);
+        assert_eq!(http(&headers([exhausted])), Some(Duration::from_secs(30)));
+        assert_eq!(http(&headers([exhausted, ("retry-after", "5")])), Some(Duration::from_secs(5)));
+        assert_eq!(http(&headers([exhausted, ("retry-after", "soon")])), Some(Duration::from_secs(30)));
     }
 
     #[test]

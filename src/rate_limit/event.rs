@@ -6,15 +6,23 @@ use tracing::{debug, info, trace, warn};
 
 use crate::{
     name::Name,
-    rate_limit::{config::RateLimitConfig, handle::RateLimit},
+    rate_limit::{
+        config::RateLimitConfig,
+        handle::RateLimit,
+        meter::{self, Why},
+    },
+    rejection::Reason,
+    span,
 };
 
-pub(super) fn refused(limit: &RateLimit, weight: u32, retry_after: Duration) {
+pub(super) fn refused(limit: &RateLimit, why: Why, weight: u32, retry_after: Duration) {
+    span::rejected("rate_limit", limit.name(), Reason::RateLimited);
     // The fields are evaluated for a subscriber only.
     debug!(
         policy = "rate_limit",
         name = limit.name().as_str(),
-        reason = "rate_limited",
+        reason = Reason::RateLimited.as_str(),
+        why = why.as_str(),
         weight,
         ?retry_after,
         waiting = limit.waiting(),
@@ -24,10 +32,11 @@ pub(super) fn refused(limit: &RateLimit, weight: u32, retry_after: Duration) {
 
 /// A mistake in the settings or in what is sent, that no waiting heals.
 pub(super) fn too_heavy(limit: &RateLimit, weight: u32) {
+    span::rejected("rate_limit", limit.name(), Reason::RateLimited);
     warn!(
         policy = "rate_limit",
         name = limit.name().as_str(),
-        reason = "rate_limited",
+        reason = Reason::RateLimited.as_str(),
         weight,
         burst = limit.config().burst_or_limit(),
         "call refused: it weighs more than the burst, and never can be let through"
@@ -45,7 +54,8 @@ pub(super) fn queued(limit: &RateLimit, weight: u32) {
 }
 
 pub(super) fn forgotten(name: &Name, key: &dyn fmt::Debug) {
-    debug!(policy = "rate_limit", name = name.as_str(), ?key, "key forgotten");
+    meter::forgotten(name);
+    debug!(policy = "rate_limit", name = name.as_str(), ?key, "key forgotten to make room for another");
 }
 
 pub(super) fn reconfigured(name: &Name, before: &RateLimitConfig, after: &RateLimitConfig) {

@@ -12,11 +12,13 @@ use tokio::time::Instant;
 use crate::{
     config::{InvalidConfig, LONGEST, or_panic},
     deadline::Deadline,
+    meter,
     name::Name,
     rate_limit::{
         config::RateLimitConfig,
         event,
         fields::Fields,
+        meter::{Handles, Why, whose},
         queue::{Entry, Queue, Ticket, Turn},
         snapshot::{Counters, RateLimitSnapshot},
         state::{Meter, Pace},
@@ -50,6 +52,7 @@ struct Shared {
     meter: Meter,
     queue: Queue,
     counters: Counters,
+    watch: meter::Meter<Handles>,
     max_wait_nanos: AtomicU64,
     max_queue: AtomicU32,
     announces: AtomicU32,
@@ -77,6 +80,12 @@ impl Listed for RateLimit {
         let RateLimitSnapshot { allowed, refused, waiting, available, .. } = self.snapshot();
         write!(f, "{limit} in {per:?}, {available} left, {allowed} let through, {refused} refused, {waiting} waiting")
     }
+
+    #[cfg(feature = "metrics")]
+    fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+        let RateLimitSnapshot { waiting, available, .. } = self.snapshot();
+        super::meter::gauges::of_one(self.name(), waiting.into(), available.into(), gauges);
+    }
 }
 
 impl RateLimit {
@@ -101,18 +110,23 @@ impl RateLimit {
     /// If the name is empty.
     #[track_caller]
     pub fn with_config(name: impl Into<Name>, config: RateLimitConfig) -> Result<Self, InvalidConfig> {
-        let limit = Self::unlisted(name.into().required(), config)?;
+        let limit = Self::unlisted(name.into().required(), config, meter::Meter::new())?;
         ALL.add(&limit.shared);
         Ok(limit)
     }
 
-    /// One that isn't in the registry: a key's.
-    pub(super) fn unlisted(name: Name, config: RateLimitConfig) -> Result<Self, InvalidConfig> {
+    /// One that isn't in the registry: a key's, which counts by all keys' `watch`.
+    pub(super) fn unlisted(
+        name: Name,
+        config: RateLimitConfig,
+        watch: meter::Meter<Handles>,
+    ) -> Result<Self, InvalidConfig> {
         config.validate()?;
         let shared = Shared {
             meter: Meter::new(pace(&config)),
             queue: Queue::default(),
             counters: Counters::default(),
+            watch,
             max_wait_nanos: AtomicU64::new(0),
             max_queue: AtomicU32::new(0),
             announces: AtomicU32::new(0),
@@ -192,7 +206,7 @@ impl RateLimit {
     /// its turn never comes.
     pub fn try_acquire_many(&self, weight: u32) -> Result<(), Rejection> {
         let now = Instant::now();
-        if self.admit(weight, now) { Ok(()) } else { Err(self.refuse(weight, now)) }
+        if self.admit(weight, now) { Ok(()) } else { Err(self.refuse(Why::Rate, weight, now)) }
     }
 
     /// Lets a call through when its turn comes, if that is within `max_wait` and before the current
@@ -243,7 +257,7 @@ impl RateLimit {
         let shared = &*self.shared;
         let admitted = (shared.queue.is_empty() && shared.meter.take(weight, self.nanos(now)).is_ok()) || weight == 0;
         if admitted {
-            shared.counters.allowed.count();
+            self.allowed();
         }
         admitted
     }
@@ -254,29 +268,38 @@ impl RateLimit {
         let shared = &*self.shared;
         let max_wait = Duration::from_nanos(shared.max_wait_nanos.load(Ordering::Relaxed));
         if max_wait.is_zero() || shared.meter.is_too_much(weight) {
-            return Err(self.refuse(weight, now));
+            return Err(self.refuse(Why::Rate, weight, now));
         }
         let in_time = |deadline: Deadline| deadline.remaining(now).saturating_sub(Duration::from_nanos(1));
         let longest = Deadline::current().map_or(max_wait, |deadline| in_time(deadline).min(max_wait));
         let max_queue = shared.max_queue.load(Ordering::Relaxed);
         match shared.queue.join(&shared.meter, weight, max_queue, longest.as_nanos() as u64, self.nanos(now)) {
             Entry::Admitted => {
-                shared.counters.allowed.count();
+                self.allowed();
                 Ok(None)
             }
             Entry::Queued(ticket) => {
-                let wait = Wait::new(self.clone(), weight, ticket, now + longest);
+                let in_time = longest == max_wait;
+                let wait = Wait::new(self.clone(), weight, ticket, now, longest, in_time);
                 shared.counters.waited.count();
                 event::queued(self, weight);
                 Ok(Some(wait))
             }
-            Entry::Refused(nanos) => Err(self.refused(weight, Duration::from_nanos(nanos))),
+            Entry::Refused { after, full } => {
+                let wait = Duration::from_nanos(after);
+                let why = match full {
+                    true => Why::QueueFull,
+                    false if wait <= max_wait => Why::Deadline,
+                    false => Why::Rate,
+                };
+                Err(self.refused(why, weight, wait))
+            }
         }
     }
 
     pub(super) fn poll_turn(&self, ticket: Ticket, now: Instant, waker: &Waker) -> Result<(), Turn> {
         self.shared.queue.poll(&self.shared.meter, ticket, self.nanos(now), waker)?;
-        self.shared.counters.allowed.count();
+        self.allowed();
         Ok(())
     }
 
@@ -286,21 +309,34 @@ impl RateLimit {
 
     /// A refusal that says when the call's turn would be.
     #[cold]
-    pub(super) fn refuse(&self, weight: u32, now: Instant) -> Rejection {
+    pub(super) fn refuse(&self, why: Why, weight: u32, now: Instant) -> Rejection {
         let shared = &*self.shared;
         if shared.meter.is_too_much(weight) {
             shared.counters.refused.count();
+            self.watch().refused(Why::TooHeavy);
             event::too_heavy(self, weight);
             return self.rejection();
         }
         let tokens = shared.queue.tokens() + u64::from(weight);
-        self.refused(weight, Duration::from_nanos(shared.meter.wait(tokens, self.nanos(now))))
+        self.refused(why, weight, Duration::from_nanos(shared.meter.wait(tokens, self.nanos(now))))
     }
 
-    fn refused(&self, weight: u32, wait: Duration) -> Rejection {
+    fn refused(&self, why: Why, weight: u32, wait: Duration) -> Rejection {
         self.shared.counters.refused.count();
-        event::refused(self, weight, wait);
+        self.watch().refused(why);
+        event::refused(self, why, weight, wait);
         self.rejection().with_retry_after(wait)
+    }
+
+    #[inline]
+    fn allowed(&self) {
+        self.shared.counters.allowed.count();
+        self.watch().allowed.increment();
+    }
+
+    #[inline]
+    pub(super) fn watch(&self) -> &Handles {
+        self.shared.watch.get(whose(self.name()))
     }
 
     fn rejection(&self) -> Rejection {

@@ -105,6 +105,7 @@ pub mod future;
 mod handle;
 mod keyed;
 mod layer;
+mod meter;
 mod queue;
 mod service;
 mod snapshot;

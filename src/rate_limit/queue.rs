@@ -45,8 +45,13 @@ pub(super) enum Entry {
     Admitted,
     /// Waits.
     Queued(Ticket),
-    /// Would have to wait for longer than it may, or there is no place; and how many nanoseconds it would have been.
-    Refused(u64),
+    /// Would have to wait for longer than it may, or there is no place.
+    Refused {
+        /// How many nanoseconds it would have been.
+        after: u64,
+        /// There is no place.
+        full: bool,
+    },
 }
 
 impl Queue {
@@ -73,8 +78,9 @@ impl Queue {
             return Entry::Admitted;
         }
         let wait = meter.wait(line.tokens + u64::from(tokens), now);
-        if wait > longest || line.places.len() >= max_queue as usize {
-            return Entry::Refused(wait);
+        let full = line.places.len() >= max_queue as usize;
+        if wait > longest || full {
+            return Entry::Refused { after: wait, full: full && wait <= longest };
         }
         let ticket = line.push(tokens);
         self.note(&line);

@@ -11,8 +11,10 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
+    meter::{COUNTS, Stopwatch},
     rate_limit::{
         handle::RateLimit,
+        meter::Why,
         queue::{Ticket, Turn},
     },
     rejection::Rejection,
@@ -23,6 +25,9 @@ use crate::{
 struct Waiter {
     limit: RateLimit,
     weight: u32,
+    since: Stopwatch,
+    /// Whether it may wait for as long as the settings let it, and not for less because of its deadline.
+    in_time: bool,
     /// Its place in the queue. Gone when its turn has come, or it has given up.
     ticket: Option<Ticket>,
 }
@@ -39,8 +44,17 @@ pin_project! {
 }
 
 impl Wait {
-    pub(super) fn new(limit: RateLimit, weight: u32, ticket: Ticket, until: Instant) -> Self {
-        Self { waiter: Waiter { limit, weight, ticket: Some(ticket) }, until, timer: sleep_until(until) }
+    pub(super) fn new(
+        limit: RateLimit,
+        weight: u32,
+        ticket: Ticket,
+        now: Instant,
+        longest: Duration,
+        in_time: bool,
+    ) -> Self {
+        let (since, until) = (Stopwatch::started(now), now + longest);
+        let waiter = Waiter { limit, weight, since, in_time, ticket: Some(ticket) };
+        Self { waiter, until, timer: sleep_until(until) }
     }
 }
 
@@ -78,23 +92,28 @@ impl Waiter {
         let ticket = self.ticket.expect("polled after it was ready");
         self.limit.poll_turn(ticket, now, cx.waker())?;
         self.ticket = None;
+        self.limit.watch().waited.since(self.since);
         Ok(())
     }
 
     fn give_up(&mut self, now: Instant) -> Rejection {
         self.leave();
-        self.limit.refuse(self.weight, now)
+        self.limit.watch().waited.since(self.since);
+        let why = if self.in_time { Why::Rate } else { Why::Deadline };
+        self.limit.refuse(why, self.weight, now)
     }
 
-    fn leave(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.limit.leave(ticket);
-        }
+    /// Whether it hadn't yet.
+    fn leave(&mut self) -> bool {
+        let ticket = self.ticket.take();
+        ticket.inspect(|ticket| self.limit.leave(*ticket)).is_some()
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.leave();
+        if self.leave() && COUNTS {
+            self.limit.watch().cancelled.increment();
+        }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     backoff::Delays,
     budget::{Cost, Token},
     deadline::Deadline,
+    meter::Unsettled,
     repeat::verdict::{Ask, Failure},
 };
 
@@ -28,8 +29,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The course of one call, from attempt to attempt.
+// The bound is for its drop.
 #[derive(Debug)]
-pub(super) struct Course<L> {
+pub(super) struct Course<L: Leads> {
     lead: L,
     /// The retries that this call has had, at all tiers, if this is the outermost.
     made: AtomicU32,
@@ -37,6 +39,8 @@ pub(super) struct Course<L> {
     begun: bool,
     /// Boxed, for it is large beside the future of a call that succeeds at once.
     setbacks: Option<Box<Setbacks>>,
+    /// No answer was handed on yet.
+    unsettled: Unsettled,
 }
 
 /// What has gone wrong in the course of a call, and was done about it.
@@ -70,7 +74,7 @@ pub(super) struct Tokens {
 impl<L: Leads> Course<L> {
     #[inline]
     pub(super) fn new(lead: L) -> Self {
-        Self { lead, made: AtomicU32::new(0), begun: false, setbacks: None }
+        Self { lead, made: AtomicU32::new(0), begun: false, setbacks: None, unsettled: Unsettled::new() }
     }
 
     #[inline]
@@ -205,7 +209,8 @@ impl<L: Leads> Course<L> {
 
     /// An answer is handed on after so many attempts.
     #[inline]
-    pub(super) fn ended(&self, attempts: u32) {
+    pub(super) fn ended(&mut self, attempts: u32) {
+        self.unsettled.settle();
         self.settings().core.meter().attempts.record(attempts);
     }
 
@@ -234,10 +239,19 @@ impl<L: Leads> Course<L> {
     }
 
     fn setbacks(&mut self) -> &mut Setbacks {
-        let Self { lead, setbacks, .. } = self;
+        let (lead, setbacks) = (&self.lead, &mut self.setbacks);
         setbacks.get_or_insert_with(|| {
             let delays = lead.settings().config.backoff.delays();
             Box::new(Setbacks { retries: 0, nested: 0, delays, last: None, maybe_sent: false })
         })
+    }
+}
+
+impl<L: Leads> Drop for Course<L> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.unsettled.settle() {
+            self.settings().core.meter().cancelled.increment();
+        }
     }
 }

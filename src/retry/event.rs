@@ -15,16 +15,7 @@ pub(super) fn gave_up(name: &Name, attempts: u32, why: GaveUp) {
     if attempts > 1 {
         span::attempts(attempts);
     }
-    let reason = match why {
-        GaveUp::Attempts => "all attempts made",
-        GaveUp::Tiers => "attempts made by other tiers",
-        GaveUp::Unsafe => "request may not be carried out twice",
-        GaveUp::NotReplayable => "request body not kept",
-        GaveUp::Deadline => "deadline too near",
-        GaveUp::Budget => "budget exhausted",
-        GaveUp::Refused => "refused",
-    };
-    debug!(policy = "retry", %name, reason, "attempt failed, handed on");
+    debug!(policy = "retry", %name, reason = why.as_str(), attempts, "attempt failed, handed on");
 }
 
 pub(super) fn budget_exhausted(name: &Name) {

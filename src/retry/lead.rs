@@ -87,3 +87,58 @@ impl<S> fmt::Debug for Lead<S> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(all(test, not(buttress_loom)))]
+mod tests {
+    use super::*;
+    use crate::retry::{Retry, RetryConfig};
+
+    /// Counts how many of it there are.
+    type Service = Arc<()>;
+
+    fn with_attempts(retry: &Retry, max_attempts: u32) {
+        retry.reconfigure(RetryConfig { max_attempts, ..retry.config() }).unwrap();
+    }
+
+    fn attempts(lead: &Lead<Service>) -> u32 {
+        lead.settings.config.max_attempts
+    }
+
+    #[test]
+    fn who_is_cloned_for_each_call_shares_the_newest() {
+        let retry = Retry::new("lookup");
+        let old = Lead::new(Service::default(), retry.settings());
+        with_attempts(&retry, 7);
+        let [first, second] = std::array::from_fn(|_| {
+            let mut lead = old.clone();
+            lead.refresh();
+            lead
+        });
+        assert_eq!(attempts(&first), 7);
+        assert!(Arc::ptr_eq(&first, &second));
+    }
+
+    #[test]
+    fn however_often_the_settings_change_there_is_one_old_and_one_new_service() {
+        let retry = Retry::new("lookup");
+        let service = Service::default();
+        let old = Lead::new(service.clone(), retry.settings());
+        let mut client = old.clone();
+        for attempts_now in (2..50).rev() {
+            with_attempts(&retry, attempts_now);
+            client.refresh();
+            assert_eq!(attempts(&client), attempts_now);
+            assert_eq!(Arc::strong_count(&service), 1 + 2, "ours, the old one's and the new one's");
+        }
+        // The new one takes the old one's place.
+        drop(old);
+        for attempts_now in 2..50 {
+            with_attempts(&retry, attempts_now);
+            client.refresh();
+            assert_eq!(attempts(&client), attempts_now);
+            assert!(Arc::strong_count(&service) <= 1 + 2, "{}", Arc::strong_count(&service));
+        }
+        drop(client);
+        assert_eq!(Arc::strong_count(&service), 1);
+    }
+}

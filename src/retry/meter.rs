@@ -1,7 +1,7 @@
 //! What a retry policy counts for those who watch it from outside.
 
 use super::handle::GaveUp;
-use crate::meter::{Counter, Histogram, Metric, Register, Whose};
+use crate::meter::{Counter, Histogram, Metric, Register, Whose, cancelled};
 
 const ATTEMPTS: Metric = Metric {
     name: "buttress_retry_attempts",
@@ -23,6 +23,7 @@ pub(super) struct Handles {
     pub(super) retries: Counter,
     pub(super) recovered: Counter,
     pub(super) too_large: Counter,
+    pub(super) cancelled: Counter,
     gave_up: [Counter; 7],
 }
 
@@ -39,6 +40,7 @@ impl Register for Handles {
             retries: Counter::register(RETRIES, whose, &[]),
             recovered: Counter::register(RECOVERED, whose, &[]),
             too_large: Counter::register(TOO_LARGE, whose, &[]),
+            cancelled: cancelled(whose),
             gave_up: GaveUp::ALL.map(|why| Counter::register(GAVE_UP, whose, &[("reason", why.as_str())])),
         }
     }

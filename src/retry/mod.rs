@@ -24,7 +24,7 @@
 //! | safe | nothing, until you say so: [`idempotent`](RetryLayer::idempotent), `safe_when` | `GET` `HEAD` `OPTIONS` `TRACE` `PUT` `DELETE`, or an `Idempotency-Key` | every method, or those named by `methods` |
 //! | may help | every error | transport errors, 408 429 502 503 504 | `UNAVAILABLE`, which a transport error is too, or the `codes` named |
 //! | provably wasn't sent | | no connection could be made | the same |
-//! | server's wait | | `Retry-After`, at least what was computed and at most 5 s more (AWS) | `grpc-retry-pushback-ms`, exactly (A6) |
+//! | server's wait | | `Retry-After`, or else `RateLimit`; at least what was computed and at most 5 s more (AWS) | `grpc-retry-pushback-ms`, exactly (A6) |
 //! | later attempts carry | | [`HTTP_PREVIOUS_ATTEMPTS`] | [`GRPC_PREVIOUS_ATTEMPTS`] |
 //!
 //! `safe_when` and `retry_if` replace the second and the third row by functions of yours ([`RetryResult`],

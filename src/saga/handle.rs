@@ -13,6 +13,7 @@ use crate::{
         coordinator::{course::Course, hub::causes},
         definition::Place,
         error::{Kind, SagaError},
+        event,
         journal::Invocation,
     },
     step::{Op, SagaId, StepContext, StepKey, StepOutcome, check_name},
@@ -222,7 +223,9 @@ impl<'a> UnderWay<'a> {
 
     fn ended(&mut self, outcome: StepOutcome, reason: &str, output: Option<Bytes>) -> StepOutcome {
         self.ended = true;
-        self.course.ended(self.number, outcome, reason, output)
+        let outcome = self.course.ended(self.number, outcome, reason, output);
+        event::stepped(self.course, self.number, Some(outcome));
+        outcome
     }
 }
 
@@ -231,9 +234,12 @@ impl Drop for UnderWay<'_> {
         if self.ended {
             return;
         }
-        match self.sent {
-            true => self.ended(StepOutcome::Unknown, "dropped while it was being carried out", None),
-            false => self.ended(StepOutcome::Refused, "dropped before it was begun", None),
-        };
+        let (course, number) = (self.course, self.number);
+        if self.sent {
+            course.ended(number, StepOutcome::Unknown, "dropped while it was being carried out", None);
+            event::stepped(course, number, None);
+        } else {
+            course.ended(number, StepOutcome::Refused, "dropped before it was begun", None);
+        }
     }
 }

@@ -36,6 +36,7 @@ mod handle;
 pub mod journal;
 mod layer;
 mod machine;
+mod meter;
 mod operator;
 
 #[cfg(feature = "axum")]

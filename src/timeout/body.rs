@@ -63,10 +63,13 @@ pub(crate) enum Cut {
 
 impl<B: Body> TimedBody<B> {
     /// Keeps `body` to its deadline; one that is already at its end costs nothing.
-    pub(crate) fn guarded(body: B, limit: Limit, cut: Cut) -> Self {
+    pub(crate) fn guarded(body: B, mut limit: Limit, cut: Cut) -> Self {
         if body.is_end_stream() {
             limit.ended();
             return Self { kind: Kind::Inner { body, timer: None } };
+        }
+        if matches!(cut, Cut::BreakOff) {
+            limit.may_stay_unread();
         }
         let timer = Some(Timer { limit, cut, sleep: None });
         Self { kind: Kind::Inner { body, timer } }
@@ -97,6 +100,7 @@ where
         let Some(timer) = slot else {
             return body.poll_frame(cx).map_err(Into::into);
         };
+        timer.limit.reading();
         match timer.limit.deadline().sync_scope(|| body.as_mut().poll_frame(cx)) {
             Poll::Ready(frame) if is_last(&frame) || body.is_end_stream() => {
                 timer.limit.ended();
@@ -147,7 +151,7 @@ impl Timer {
     }
 
     /// The last thing a body says whose time is up.
-    fn cut<D>(&self) -> Result<Frame<D>, BoxError> {
+    fn cut<D>(&mut self) -> Result<Frame<D>, BoxError> {
         let elapsed = self.limit.elapsed();
         match self.cut {
             Cut::BreakOff => Err(elapsed.into()),

@@ -2,7 +2,12 @@
 
 use http::HeaderName;
 
-use crate::{name::Name, rejection::Reason, span, timeout::TimeoutConfig};
+use crate::{
+    name::Name,
+    rejection::Reason,
+    span,
+    timeout::{TimeoutConfig, meter},
+};
 
 pub(crate) fn elapsed(name: &Name, inherited: bool) {
     span::elapsed(name);
@@ -16,6 +21,7 @@ pub(crate) fn refused(name: &Name) {
 
 /// Without the value, which is somebody else's and of any length.
 pub(crate) fn unreadable(name: &Name, header: &HeaderName) {
+    meter::unreadable(name);
     tracing::debug!(policy = "timeout", %name, %header, "header ignored: unreadable");
 }
 

@@ -37,7 +37,7 @@ pub trait Expire<Res, E> {
     /// # Errors
     ///
     /// Where a refusal is an error, the `rejection`.
-    fn refuse(&self, rejection: Rejection) -> Result<Self::Response, Self::Error>;
+    fn refuse(&self, rejection: Box<Rejection>) -> Result<Self::Response, Self::Error>;
 
     /// The call was made, and the time is up.
     ///
@@ -61,13 +61,13 @@ where
     type Response = Res;
     type Error = BoxError;
 
-    fn guard(&self, result: Result<Res, E>, guard: Guard) -> Result<Res, BoxError> {
+    fn guard(&self, result: Result<Res, E>, mut guard: Guard) -> Result<Res, BoxError> {
         guard.0.ended();
         result.map_err(Into::into)
     }
 
-    fn refuse(&self, rejection: Rejection) -> Result<Res, BoxError> {
-        Err(rejection.into())
+    fn refuse(&self, rejection: Box<Rejection>) -> Result<Res, BoxError> {
+        Err(rejection)
     }
 
     fn expire(&self, elapsed: Elapsed) -> Result<Res, BoxError> {
@@ -86,7 +86,7 @@ where
     type Response = Response<TimedBody<B>>;
     type Error = E;
 
-    fn guard(&self, result: Result<Response<B>, E>, guard: Guard) -> Result<Self::Response, E> {
+    fn guard(&self, result: Result<Response<B>, E>, mut guard: Guard) -> Result<Self::Response, E> {
         match result {
             Ok(response) => Ok(response.map(|body| TimedBody::guarded(body, guard.0, Cut::BreakOff))),
             Err(error) => {
@@ -96,8 +96,8 @@ where
         }
     }
 
-    fn refuse(&self, rejection: Rejection) -> Result<Self::Response, E> {
-        Ok(http_protocol::refusal(rejection).map(TimedBody::answer))
+    fn refuse(&self, rejection: Box<Rejection>) -> Result<Self::Response, E> {
+        Ok(http_protocol::refusal(*rejection).map(TimedBody::answer))
     }
 
     fn expire(&self, elapsed: Elapsed) -> Result<Self::Response, E> {
@@ -125,7 +125,7 @@ where
     /// A transport error that comes once the time is up counts as the time being up. A tonic channel watches the
     /// deadline too, for it reads the header we wrote: whose timer fires first is chance, and tonic's answer,
     /// `CANCELLED`, would be judged as the caller's doing.
-    fn guard(&self, result: Result<Response<B>, E>, guard: Guard) -> Result<Self::Response, E> {
+    fn guard(&self, result: Result<Response<B>, E>, mut guard: Guard) -> Result<Self::Response, E> {
         match result {
             Ok(response) => Ok(response.map(|body| TimedBody::guarded(body, guard.0, Cut::Trailers))),
             Err(_) if guard.0.has_passed() => Expire::<Response<B>, E>::expire(self, guard.0.elapsed()),
@@ -136,8 +136,8 @@ where
         }
     }
 
-    fn refuse(&self, rejection: Rejection) -> Result<Self::Response, E> {
-        Ok(grpc::refusal(rejection).map(TimedBody::answer))
+    fn refuse(&self, rejection: Box<Rejection>) -> Result<Self::Response, E> {
+        Ok(grpc::refusal(*rejection).map(TimedBody::answer))
     }
 
     fn expire(&self, elapsed: Elapsed) -> Result<Self::Response, E> {

@@ -24,7 +24,7 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the inner future, and nothing is counted. The inner future is dropped as soon as the time is up.
+    /// Dropping it drops the inner future, and counts as cancelled. The inner future is dropped as soon as the time is up.
     #[derive(Debug)]
     pub struct ResponseFuture<F, P> {
         #[pin]
@@ -40,18 +40,19 @@ pin_project! {
         // The inner service has been called.
         Called { #[pin] timed: Timed<F> },
         // The inner service has not been called.
-        Refused { rejection: Option<Rejection> },
-        // Answered; whatever was left of the inner service's future is dropped.
-        Done,
+        Refused { rejection: Option<Box<Rejection>> },
+        // The time was up, and the inner service's future has been dropped.
+        CutOff,
     }
 }
 
 impl<F, P> ResponseFuture<F, P> {
+    #[inline]
     pub(crate) fn called(inner: F, limit: Limit, protocol: P) -> Self {
         Self { step: Step::Called { timed: Timed::new(inner, limit) }, protocol }
     }
 
-    pub(crate) fn refused(rejection: Rejection, protocol: P) -> Self {
+    pub(crate) fn refused(rejection: Box<Rejection>, protocol: P) -> Self {
         Self { step: Step::Refused { rejection: Some(rejection) }, protocol }
     }
 }
@@ -63,20 +64,22 @@ where
 {
     type Output = Result<P::Response, P::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let answer = match this.step.as_mut().project() {
+        Poll::Ready(match this.step.as_mut().project() {
             StepProj::Called { timed } => match ready!(timed.poll(cx)) {
                 Ok((result, limit)) => this.protocol.guard(result, Guard(limit)),
-                Err(elapsed) => this.protocol.expire(elapsed),
+                Err(elapsed) => {
+                    this.step.set(Step::CutOff);
+                    this.protocol.expire(elapsed)
+                }
             },
             StepProj::Refused { rejection } => {
                 this.protocol.refuse(rejection.take().expect("polled after it was ready"))
             }
-            StepProj::Done => panic!("polled after it was ready"),
-        };
-        this.step.set(Step::Done);
-        Poll::Ready(answer)
+            StepProj::CutOff => panic!("polled after it was ready"),
+        })
     }
 }
 
@@ -98,8 +101,8 @@ pin_project! {
         Running { #[pin] timed: Timed<F> },
         // The deadline had passed before it began.
         Refused { name: Name },
-        // Answered; whatever was left of the future is dropped.
-        Done,
+        // The time was up, and the future has been dropped.
+        CutOff,
     }
 }
 
@@ -116,18 +119,23 @@ impl<F> Run<F> {
 impl<F: Future> Future for Run<F> {
     type Output = Result<F::Output, Elapsed>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut step = self.project().step;
-        let answer = match step.as_mut().project() {
-            RunStepProj::Running { timed } => ready!(timed.poll(cx)).map(|(output, limit)| {
-                limit.ended();
-                output
-            }),
+        Poll::Ready(match step.as_mut().project() {
+            RunStepProj::Running { timed } => match ready!(timed.poll(cx)) {
+                Ok((output, mut limit)) => {
+                    limit.ended();
+                    Ok(output)
+                }
+                Err(elapsed) => {
+                    step.set(RunStep::CutOff);
+                    Err(elapsed)
+                }
+            },
             RunStepProj::Refused { name } => Err(Elapsed::inherited(name.clone())),
-            RunStepProj::Done => panic!("polled after it was ready"),
-        };
-        step.set(RunStep::Done);
-        Poll::Ready(answer)
+            RunStepProj::CutOff => panic!("polled after it was ready"),
+        })
     }
 }
 
@@ -145,6 +153,7 @@ pin_project! {
 }
 
 impl<F> Timed<F> {
+    #[inline]
     fn new(inner: F, limit: Limit) -> Self {
         Self { inner, limit: Some(limit), sleep: None }
     }
@@ -155,6 +164,7 @@ impl<F: Future> Future for Timed<F> {
 
     /// The inner future first: an answer that is there is given, however late it is, and of two timeouts, one within
     /// the other, the inner one tells what happened, so that the policies between them learn it.
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let limit = this.limit.as_ref().expect("polled after it was ready");
@@ -168,6 +178,7 @@ impl<F: Future> Future for Timed<F> {
         }
         let sleep = this.sleep.as_pin_mut().expect("it was made above");
         ready!(poll_sleep(sleep, cx));
+        let limit = this.limit.as_mut().expect("it was there a moment ago");
         Poll::Ready(Err(limit.elapsed()))
     }
 }

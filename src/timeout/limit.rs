@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     deadline::{Deadline, Elapsed},
-    meter::Stopwatch,
+    meter::{Stopwatch, Unsettled},
     timeout::{Timeout, event},
 };
 
@@ -24,15 +24,20 @@ pub(crate) struct Limit {
     inherited: bool,
     policy: Timeout,
     begun: Stopwatch,
+    /// The exchange isn't over.
+    unsettled: Unsettled,
+    /// Nobody has begun to read the body, whose head says all.
+    unread: Unsettled,
 }
 
 impl Limit {
     /// The earlier of the two. What is inherited can only shorten, so a caller can't grant itself more time than ours.
     pub(crate) fn new(policy: Timeout, own: Deadline, inherited: Option<Deadline>, begun: Stopwatch) -> Self {
-        match inherited {
-            Some(inherited) if inherited < own => Self { deadline: inherited, inherited: true, policy, begun },
-            _ => Self { deadline: own, inherited: false, policy, begun },
-        }
+        let (deadline, inherited) = match inherited {
+            Some(inherited) if inherited < own => (inherited, true),
+            _ => (own, false),
+        };
+        Self { deadline, inherited, policy, begun, unsettled: Unsettled::new(), unread: Unsettled::settled() }
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
@@ -49,14 +54,27 @@ impl Limit {
         self.policy.meter().first_byte.since(self.begun);
     }
 
+    /// The head was handed on, and says how the exchange went, if nobody wants to know more.
+    #[inline]
+    pub(crate) fn may_stay_unread(&mut self) {
+        self.unread = Unsettled::new();
+    }
+
+    /// Somebody reads the body.
+    #[inline]
+    pub(crate) fn reading(&mut self) {
+        self.unread.settle();
+    }
+
     /// The exchange is over.
     #[inline]
-    pub(crate) fn ended(&self) {
+    pub(crate) fn ended(&mut self) {
+        self.unsettled.settle();
         self.policy.meter().end.since(self.begun);
     }
 
     /// The time is up: counts it, tells it, and says what to answer.
-    pub(crate) fn elapsed(&self) -> Elapsed {
+    pub(crate) fn elapsed(&mut self) -> Elapsed {
         self.policy.count_elapsed(self.inherited);
         self.ended();
         event::elapsed(self.policy.name(), self.inherited);
@@ -66,6 +84,20 @@ impl Limit {
 
     pub(crate) fn sleep(&self) -> Sleep {
         sleep_until(self.deadline.instant())
+    }
+}
+
+/// Dropped before the exchange is over, it was cancelled; but a body that nobody began to read is over when it is dropped, as
+/// who looks at the status alone, or tries again, has cancelled nothing.
+impl Drop for Limit {
+    #[inline]
+    fn drop(&mut self) {
+        if self.unsettled.settle() {
+            match self.unread.settle() {
+                true => self.ended(),
+                false => self.policy.meter().cancelled.increment(),
+            }
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a timeout counts for those who watch it from outside.
 
 use crate::{
-    meter::{Counter, Histogram, Metric, Register, Whose, rejections},
+    meter::{Counter, Histogram, Metric, Register, Whose, cancelled, rejections},
+    name::Name,
     rejection::Reason,
 };
 
@@ -13,6 +14,10 @@ const END: Metric = Metric {
     name: "buttress_timeout_exchange_seconds",
     help: "How long until the end of the exchange: of the body, or when its time ran out.",
 };
+const UNREADABLE: Metric = Metric {
+    name: "buttress_timeout_headers_ignored_total",
+    help: "Deadlines of callers that could not be read, and were ignored.",
+};
 const ELAPSED: Metric =
     Metric { name: "buttress_timeout_elapsed_total", help: "Exchanges whose time ran out, by whose deadline it was." };
 
@@ -23,6 +28,7 @@ pub(super) struct Handles {
     own: Counter,
     inherited: Counter,
     pub(super) refused: Counter,
+    pub(super) cancelled: Counter,
 }
 
 impl Handles {
@@ -39,8 +45,18 @@ impl Register for Handles {
             own: Counter::register(ELAPSED, whose, &[("deadline", "own")]),
             inherited: Counter::register(ELAPSED, whose, &[("deadline", "inherited")]),
             refused: rejections(whose, Reason::DeadlinePassed),
+            cancelled: cancelled(whose),
         }
     }
+}
+
+/// Seldom enough to be looked up each time.
+pub(super) fn unreadable(name: &Name) {
+    Counter::register(UNREADABLE, whose(name), &[]).increment();
+}
+
+pub(super) fn whose(name: &Name) -> Whose<'_> {
+    Whose { policy: "timeout", name }
 }
 
 #[cfg(feature = "metrics")]

@@ -18,7 +18,13 @@ use crate::{
     name::Name,
     registered::{Listed, Registered},
     rejection::{Reason, Rejection},
-    timeout::{config::TimeoutConfig, event, future::Run, limit::Limit, meter::Handles},
+    timeout::{
+        config::TimeoutConfig,
+        event,
+        future::Run,
+        limit::Limit,
+        meter::{Handles, whose},
+    },
 };
 
 /// A limit on how long something may take: what [`TimeoutLayer::handle`](crate::timeout::TimeoutLayer::handle) gives,
@@ -190,15 +196,21 @@ impl Timeout {
     }
 
     /// The deadline of a call made `now`: the earliest of our own, the one the request came `with`, and the task's.
+    #[inline]
     pub(crate) fn limit(&self, now: Instant, with: Option<Deadline>) -> Result<Limit, Rejection> {
         let inherited = [with, Deadline::current()].into_iter().flatten().min();
         if inherited.is_some_and(|deadline| deadline.has_passed(now)) {
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
-            self.meter().refused.increment();
-            event::refused(self.name());
-            return Err(Rejection::new("timeout", self.name().clone(), Reason::DeadlinePassed));
+            return Err(self.refuse());
         }
         Ok(Limit::new(self.clone(), Deadline::after_at(self.within(), now), inherited, Stopwatch::started(now)))
+    }
+
+    #[cold]
+    fn refuse(&self) -> Rejection {
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        self.meter().refused.increment();
+        event::refused(self.name());
+        Rejection::new("timeout", self.name().clone(), Reason::DeadlinePassed)
     }
 
     pub(crate) fn count_elapsed(&self, inherited: bool) {
@@ -215,7 +227,7 @@ impl Timeout {
     }
 
     fn whose(&self) -> Whose<'_> {
-        Whose { policy: "timeout", name: self.name() }
+        whose(self.name())
     }
 
     fn within(&self) -> Duration {

@@ -39,10 +39,12 @@ where
     type Error = <P as Expire<S::Response, S::Error>>::Error;
     type Future = ResponseFuture<S::Future, P>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(|error| self.protocol.error(error))
     }
 
+    #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let now = Instant::now();
         let inherited = self.protocol.inherited(&request, now, self.policy.name());
@@ -54,7 +56,7 @@ where
                 let future = deadline.sync_scope(|| self.inner.call(request));
                 ResponseFuture::called(future, limit, self.protocol.clone())
             }
-            Err(rejection) => ResponseFuture::refused(rejection, self.protocol.clone()),
+            Err(rejection) => ResponseFuture::refused(Box::new(rejection), self.protocol.clone()),
         }
     }
 }

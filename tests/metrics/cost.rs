@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use buttress::{BulkheadLayer, CircuitBreakerLayer, RetryLayer, TimeoutLayer};
+use buttress::{BulkheadLayer, CircuitBreakerLayer, HedgeLayer, RateLimitLayer, RetryLayer, TimeoutLayer};
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tower::{Layer, Service};
 
@@ -53,6 +53,8 @@ fn counting_does_not_allocate_on_the_accept_path() {
         assert_eq!(cost(CircuitBreakerLayer::new("c")), 0, "circuit breaker");
         assert_eq!(cost(BulkheadLayer::new("b")), 0, "bulkhead");
         assert_eq!(cost(TimeoutLayer::new("t")), 0, "timeout");
+        assert_eq!(cost(RateLimitLayer::new("r").limit(1_000_000, std::time::Duration::from_secs(1))), 0, "rate limit");
+        assert_eq!(cost(HedgeLayer::new("h").idempotent()), 0, "hedge");
         assert_eq!(cost(RetryLayer::new("r").idempotent()), 0, "retry");
     });
 }

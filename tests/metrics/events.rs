@@ -1,120 +1,29 @@
 //! What is told, held to the table of events.
 
-use std::{
-    collections::BTreeSet,
-    convert::Infallible,
-    fmt::Debug,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeSet, convert::Infallible};
 
 use axum::{Router, body::Body, routing::get};
 use buttress::{
-    BulkheadLayer, CircuitBreakerLayer, RetryLayer, TimeoutLayer, circuit_breaker::CircuitBreaker, standard,
+    BoxError, BulkheadLayer, CircuitBreakerLayer, FallbackLayer, HedgeLayer, RateLimitLayer, RetryLayer, TimeoutLayer,
+    circuit_breaker::CircuitBreaker,
+    saga::{Coordinator, Saga, SagaError},
+    standard,
 };
 use http::Request;
 use tower::{ServiceBuilder, ServiceExt};
-use tracing::{
-    Dispatch, Event, Subscriber,
-    dispatcher::DefaultGuard,
-    field::{Empty, Field, Visit},
-    info_span,
-    span::{Attributes, Id, Record},
-};
-use tracing_subscriber::{
-    Layer,
-    layer::{Context, SubscriberExt},
+use tracing::{field::Empty, info_span};
+
+use crate::{
+    caught::{Caught, Said},
+    everything, table,
 };
 
-use crate::{everything, table};
-
-/// Catches this thread's events, and what spans are told, for as long as it lives.
-struct Caught {
-    told: Told,
-    _default: DefaultGuard,
-    /// With only one dispatcher, tracing would ask any thread's default whether anybody is interested.
-    _another: Dispatch,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Told {
-    events: Arc<Mutex<Vec<Said>>>,
-    span: Arc<Mutex<Vec<String>>>,
-}
-
-/// An event: message, policy, level, and the names of its other fields.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Said {
-    message: String,
-    policy: String,
-    level: String,
-    fields: BTreeSet<String>,
-}
-
-impl Caught {
-    fn from_here_on() -> Self {
-        let told = Told::default();
-        let subscriber = tracing_subscriber::registry().with(told.clone());
-        let _another = Dispatch::new(tracing_subscriber::registry());
-        Self { told, _default: tracing::subscriber::set_default(subscriber), _another }
-    }
-
-    fn events(&self) -> Vec<Said> {
-        self.told.events.lock().unwrap().clone()
-    }
-}
-
-impl<S: Subscriber> Layer<S> for Told {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if !event.metadata().target().starts_with("buttress::") {
-            return;
-        }
-        let mut values = Values::default();
-        event.record(&mut values);
-        let names = event.metadata().fields().iter().map(|field| field.name().to_owned());
-        let fields = names.filter(|name| !["message", "policy", "name"].contains(&&**name)).collect();
-        let level = event.metadata().level().as_str().to_lowercase();
-        let Values { message, policy, .. } = values;
-        self.events.lock().unwrap().push(Said { message, policy, level, fields });
-    }
-
-    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
-        let mut values = Values::default();
-        attributes.record(&mut values);
-        self.span.lock().unwrap().extend(values.all);
-    }
-
-    fn on_record(&self, _: &Id, record: &Record<'_>, _: Context<'_, S>) {
-        let mut values = Values::default();
-        record.record(&mut values);
-        self.span.lock().unwrap().extend(values.all);
-    }
-}
-
-#[derive(Default)]
-struct Values {
-    message: String,
-    policy: String,
-    all: Vec<String>,
-}
-
-impl Visit for Values {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        match field.name() {
-            "message" => self.message = format!("{value:?}"),
-            "policy" => self.policy = format!("{value:?}").trim_matches('"').to_owned(),
-            name => self.all.push(format!("{name}={value:?}")),
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_event_of_the_table_is_told_and_no_other() {
-    let caught = Caught::from_here_on();
-    drop(everything::happens().await);
-
-    let told: BTreeSet<Said> = caught
-        .events()
-        .into_iter()
+#[test]
+fn every_event_of_the_table_is_told_and_no_other() {
+    let told: BTreeSet<Said> = everything::happened()
+        .events
+        .iter()
+        .cloned()
         .map(|mut said| {
             if said.message.contains(" -> ") {
                 let to = if said.level == "warn" { "Closed -> Open (...)" } else { "Open -> HalfOpen (...)" };
@@ -126,7 +35,7 @@ async fn every_event_of_the_table_is_told_and_no_other() {
     let documented: BTreeSet<Said> = table::rows("event")
         .into_iter()
         .map(|row| {
-            let [message, policy, level, fields, _when] = &row[..] else { panic!("not five columns: {row:?}") };
+            let [message, policy, level, fields, _metric, _when] = &row[..] else { panic!("not six columns: {row:?}") };
             let first = |cell| table::quoted(cell).next().unwrap();
             let fields = table::quoted(fields).collect();
             Said { message: first(message), policy: first(policy), level: level.clone(), fields }
@@ -157,6 +66,19 @@ async fn the_happy_path_tells_nothing_at_info_or_above() {
     let answer = app.oneshot(Request::new(Body::empty())).await.unwrap();
     axum::body::to_bytes(answer.into_body(), 100).await.unwrap();
 
+    let plain = ServiceBuilder::new()
+        .layer(FallbackLayer::new("happy").value(7))
+        .layer(HedgeLayer::new("happy").idempotent())
+        .layer(RateLimitLayer::new("happy"))
+        .service_fn(async |n: u32| Ok::<_, Infallible>(n));
+    plain.oneshot(7).await.unwrap();
+    let coordinator = Coordinator::in_memory().start().await.unwrap();
+    let done: Result<(), SagaError> = coordinator
+        .scope("happy", async |saga: Saga| saga.step("step").run(async |_| Ok::<_, BoxError>(())).await)
+        .await;
+    done.unwrap();
+    assert!(coordinator.drain(std::time::Duration::from_secs(10)).await.unwrap().in_time);
+
     let loud: Vec<_> = caught.events().into_iter().filter(|said| !["debug", "trace"].contains(&&*said.level)).collect();
     assert!(loud.is_empty(), "{loud:#?}");
 }
@@ -171,6 +93,10 @@ async fn the_current_span_learns_what_happened_if_it_declares_the_field() {
     assert_eq!(spans(), [""; 0], "a span that doesn't declare it");
     info_span!("call", buttress.rejected = Empty).in_scope(|| breaker.try_acquire().unwrap_err());
     assert_eq!(spans(), ["buttress.rejected=circuit_breaker payments: circuit_open"]);
+    let limit = RateLimitLayer::new("payments").limit(1, std::time::Duration::from_secs(1)).handle();
+    limit.try_acquire().unwrap();
+    info_span!("call", buttress.rejected = Empty).in_scope(|| limit.try_acquire().unwrap_err());
+    assert_eq!(spans()[1..], ["buttress.rejected=rate_limit payments: rate_limited"]);
 
     let span = info_span!("call", buttress.attempts = Empty, buttress.elapsed = Empty);
     let _entered = span.enter();
@@ -180,5 +106,29 @@ async fn the_current_span_learns_what_happened_if_it_declares_the_field() {
         .service_fn(async |()| std::future::pending::<Result<(), Infallible>>().await);
     service.oneshot(()).await.unwrap_err();
     let attempt = "buttress.elapsed=\"payments-attempt\"";
-    assert_eq!(spans()[1..], [attempt, attempt, "buttress.attempts=2"]);
+    assert_eq!(spans()[2..], [attempt, attempt, "buttress.attempts=2"]);
+}
+
+#[test]
+fn every_event_of_a_decision_says_which_metric_counts_it_and_that_one_does() {
+    let page = &everything::happened().page;
+    for row in table::rows("event") {
+        let (message, metric) = (&row[0], table::quoted(&row[4]).next());
+        let Some(metric) = metric else {
+            // What people decide, or put together wrongly; and what becomes of a file.
+            let told = ["settings changed", "nothing is hedged", "route has no SagaLayer", "migrating"];
+            assert!(told.iter().any(|told| message.contains(told)), "{message} is counted by nothing");
+            continue;
+        };
+        let policy = table::quoted(&row[1]).next().unwrap();
+        // What a call in a step says, the saga's step counts.
+        let policy = if policy == "step" { "saga" } else { &policy };
+        let label = format!("{{policy=\"{policy}\",");
+        let counts = |line: &str| {
+            let series =
+                [&*metric, &format!("{metric}_count")].iter().any(|of| line.starts_with(&format!("{of}{label}")));
+            series && !line.ends_with(" 0")
+        };
+        assert!(page.lines().any(counts), "{message}: {metric} of {policy} counts nothing");
+    }
 }

@@ -17,6 +17,7 @@ mod demo;
 mod histogram;
 mod live;
 mod load;
+mod metrics;
 mod report;
 mod running;
 mod seed;

@@ -10,13 +10,16 @@ use tokio::time::Instant;
 use crate::{
     config::{InvalidConfig, or_panic},
     keyed::{DEFAULT_MAX_KEYS, Entry, Key, Keyed, Rank, Ranked, check_max_keys},
+    meter::Meter,
     name::Name,
-    rate_limit::{config::RateLimitConfig, event, handle::RateLimit},
+    rate_limit::{config::RateLimitConfig, event, handle::RateLimit, meter::Handles},
     sync::{Mutex, lock},
 };
 
 /// The settings of a [`KeyedRateLimit`].
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct KeyedRateLimitConfig {
     /// The settings of each key's limit, its queue included.
@@ -73,6 +76,7 @@ pub struct KeyedRateLimit<K> {
 struct Shared<K> {
     name: Name,
     limits: Keyed<K, RateLimit>,
+    watch: Meter<Handles>,
     /// What the next limit is made by. Locked below the lock of `limits`.
     each: Mutex<RateLimitConfig>,
     /// Held while settings are changed, so that all keys get them in the same order.
@@ -118,14 +122,16 @@ impl<K: Key> KeyedRateLimit<K> {
     #[track_caller]
     pub fn with_config(name: impl Into<Name>, config: KeyedRateLimitConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                name: name.into().required(),
-                limits: Keyed::new(config.max_keys),
-                each: Mutex::new(config.each),
-                changing: Mutex::new(()),
-            }),
-        })
+        let shared = Arc::new(Shared {
+            name: name.into().required(),
+            limits: Keyed::new(config.max_keys),
+            watch: Meter::new(),
+            each: Mutex::new(config.each),
+            changing: Mutex::new(()),
+        });
+        #[cfg(feature = "metrics")]
+        crate::metrics::watch(&shared);
+        Ok(Self { shared })
     }
 
     /// The policy's name, and that of each of its limits.
@@ -191,7 +197,19 @@ impl<K: Key> KeyedRateLimit<K> {
 
     /// How it stands, over all keys.
     pub fn snapshot(&self) -> KeyedRateLimitSnapshot {
-        let limits = &self.shared.limits;
+        self.shared.snapshot()
+    }
+
+    fn make(&self) -> RateLimit {
+        let each = lock(&self.shared.each).clone();
+        RateLimit::unlisted(self.name().clone(), each, self.shared.watch.clone())
+            .expect("the settings have been validated")
+    }
+}
+
+impl<K: Key> Shared<K> {
+    fn snapshot(&self) -> KeyedRateLimitSnapshot {
+        let limits = &self.limits;
         let each: Vec<_> = limits.entries().iter().map(|entry| entry.value.snapshot()).collect();
         KeyedRateLimitSnapshot {
             keys: each.len(),
@@ -201,10 +219,13 @@ impl<K: Key> KeyedRateLimit<K> {
             forgotten: limits.forgotten(),
         }
     }
+}
 
-    fn make(&self) -> RateLimit {
-        let each = lock(&self.shared.each).clone();
-        RateLimit::unlisted(self.name().clone(), each).expect("the settings have been validated")
+#[cfg(feature = "metrics")]
+impl<K: Key> crate::metrics::Watched for Shared<K> {
+    fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+        let KeyedRateLimitSnapshot { keys, limited, waiting, .. } = self.snapshot();
+        crate::rate_limit::meter::gauges::of_keys(&self.name, waiting, keys, limited, gauges);
     }
 }
 

@@ -42,7 +42,7 @@ fn who_leaves_takes_nothing_along_and_all_behind_move_up() {
     assert_eq!(queue.poll(&meter, first, 0, Waker::noop()), Err(Turn::In(10)));
     assert_eq!(queue.poll(&meter, second, 0, &waker), Err(Turn::AfterOthers));
     assert_eq!((queue.waiting(), queue.tokens()), (3, 3));
-    assert_eq!(queue.join(&meter, 1, 1_000, 39, 0), Entry::Refused(40));
+    assert_eq!(queue.join(&meter, 1, 1_000, 39, 0), Entry::Refused { after: 40, full: false });
 
     queue.leave(third);
     assert!(!is_woken.0.load(SeqCst));
@@ -69,10 +69,10 @@ fn nobody_passes_those_who_wait() {
 fn a_full_queue_and_a_wait_too_long_are_refused_with_how_long_it_would_be() {
     let (queue, meter) = (Queue::default(), Meter::new(Pace::new(10, 1)));
     assert_eq!(queue.join(&meter, 1, 2, 20, 0), Entry::Admitted);
-    assert_eq!(queue.join(&meter, 1, 2, 9, 0), Entry::Refused(10));
+    assert_eq!(queue.join(&meter, 1, 2, 9, 0), Entry::Refused { after: 10, full: false });
     queued(&queue, &meter, 1, 0);
     queued(&queue, &meter, 1, 0);
-    assert_eq!(queue.join(&meter, 1, 2, 1_000, 0), Entry::Refused(30));
+    assert_eq!(queue.join(&meter, 1, 2, 1_000, 0), Entry::Refused { after: 30, full: true });
 }
 
 #[test]
@@ -114,7 +114,7 @@ proptest! {
                     match queue.join(&meter, tokens, 1_000, u64::MAX, now) {
                         Entry::Admitted => { prop_assert!(line.is_empty()); served += u64::from(tokens) }
                         Entry::Queued(ticket) => line.push_back((ticket, by, tokens)),
-                        Entry::Refused(_) => prop_assert!(false, "refused"),
+                        Entry::Refused { .. } => prop_assert!(false, "refused"),
                     }
                 }
                 Step::Leave(nth) if nth < line.len() => queue.leave(line.remove(nth).unwrap().0),

@@ -29,6 +29,13 @@ impl Clock {
         Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX)
     }
 
+    /// When it was `time`; now, if that is yet to come or too long ago.
+    pub(crate) fn instant(&self, time: Millis) -> Instant {
+        let now = Instant::now();
+        let ago = Duration::from_millis(self.now().saturating_sub(time));
+        now.checked_sub(ago).unwrap_or(now)
+    }
+
     /// How long it is until `at`.
     pub(crate) fn until(&self, at: Millis) -> Duration {
         Duration::from_millis(at).saturating_sub(self.wall + self.began.elapsed())

@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     failpoint,
+    meter::{Stopwatch, Tallied},
     name::Name,
     saga::{
         coordinator::{
@@ -24,6 +25,7 @@ use crate::{
         event,
         journal::{Ack, Action, Change, Invocation, JournalError, Millis, Room, State, Write, Written},
         machine::{CannotDo, Command, Doing, Item, Machine, NotBegun, Phase},
+        meter::{Became, Handles, Sagas},
     },
     step::{Op, SagaId, StepKey, StepOutcome},
 };
@@ -40,7 +42,18 @@ pub(crate) struct Course {
     /// Something was put into the inner for the one that conducts.
     put: Notify,
     /// Until it settles: whoever keeps a handle after that keeps nobody from draining.
-    at_work: Mutex<(Option<AtWork>, Option<Place>)>,
+    at_work: Mutex<Kept>,
+    /// Of all sagas of this name.
+    sagas: Sagas,
+    since: Stopwatch,
+}
+
+/// What a saga keeps while it is at work: leave to be, its place among those that are counted, and among those that others
+/// left.
+#[derive(Debug, Default)]
+struct Kept {
+    _at_work: Option<(AtWork, Tallied)>,
+    place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -92,7 +105,11 @@ pub(crate) enum Lost {
 }
 
 impl Course {
-    pub(crate) fn new(hub: Arc<Hub>, at_work: AtWork, name: Name, machine: Machine) -> Arc<Self> {
+    /// A saga that began at `created`.
+    pub(crate) fn new(hub: Arc<Hub>, at_work: AtWork, name: Name, machine: Machine, created: Millis) -> Arc<Self> {
+        let sagas = hub.names.get(&name);
+        let at_work = (at_work, sagas.in_flight.enter());
+        let since = Stopwatch::started(hub.clock.instant(created));
         let fence = machine.fence();
         let (id, epoch) = (fence.saga, fence.epoch);
         let inner = Inner {
@@ -113,13 +130,15 @@ impl Course {
             inner: Mutex::new(inner),
             stage: watch::Sender::new(Stage::Running),
             put: Notify::new(),
-            at_work: Mutex::new((Some(at_work), None)),
+            at_work: Mutex::new(Kept { _at_work: Some(at_work), place: None }),
+            sagas,
+            since,
         })
     }
 
     /// It holds `place` until it settles.
     pub(crate) fn occupy(&self, place: Place) {
-        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(place);
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).place = Some(place);
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
@@ -136,6 +155,11 @@ impl Course {
 
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    #[inline]
+    pub(crate) fn meter(&self) -> &Handles {
+        self.sagas.of(&self.name)
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Stage> {
@@ -186,10 +210,10 @@ impl Course {
                 Command::Wake { at } => inner.todo.push(Todo::Wake(at)),
                 Command::Decided { committed } => {
                     inner.decided = Some(committed);
-                    self.reach(Stage::Decided { committed });
+                    self.reach(Stage::Decided { committed }, inner.machine.is_blank());
                 }
-                Command::Settled(Some(state)) => self.reach(Stage::Settled(state)),
-                Command::Settled(None) => self.reach(Stage::Lost(inner.lost.unwrap_or(Lost::TakenOver))),
+                Command::Settled(Some(state)) => self.reach(Stage::Settled(state), inner.machine.is_blank()),
+                Command::Settled(None) => self.reach(Stage::Lost(inner.lost.unwrap_or(Lost::TakenOver)), false),
             }
         }
         acks
@@ -200,14 +224,31 @@ impl Course {
         Todo::Try { number, key, invocation }
     }
 
-    fn reach(&self, stage: Stage) {
+    fn reach(&self, stage: Stage, is_blank: bool) {
         event::reached(self, stage);
+        match stage {
+            Stage::Settled(_) if is_blank => self.count_end(Became::Blank),
+            Stage::Settled(state) => self.count_end(Became::of(state)),
+            Stage::Lost(_) => self.count_end(Became::Lost),
+            Stage::Running | Stage::Decided { .. } => {}
+        }
         self.stage.send_replace(stage);
         if matches!(stage, Stage::Settled(_) | Stage::Lost(_)) {
             self.leave();
         }
         // Whoever conducts has nothing else to wake it, if this was somebody else's doing.
         self.put.notify_one();
+    }
+
+    fn count_end(&self, became: Became) {
+        let meter = self.meter();
+        meter.ended(became);
+        if became.is_rest() {
+            meter.seconds.since(self.since);
+        }
+        if became == Became::Parked {
+            self.hub.parked.look_again();
+        }
     }
 
     fn acked(&self, result: Result<Written, JournalError>, upto: u32) {
@@ -459,7 +500,7 @@ impl Course {
                         failpoint::reach(if is_undo { "C15" } else { "C12" }).await;
                         let result = this.hub.attempt(key, this.epoch, &invocation).await;
                         failpoint::reach(if is_undo { "C16" } else { "C13" }).await;
-                        (number, invocation.call, result)
+                        (is_undo, number, invocation.call, result)
                     }),
                 }
             }
@@ -468,14 +509,16 @@ impl Course {
             }
             // What waits is left to the next start.
             if *closing.borrow() && acks.is_empty() && tries.is_empty() {
+                event::left(this);
+                self.count_end(Became::LetGo);
                 self.leave();
                 return;
             }
             let timer = OptionFuture::from(wake.map(|at| sleep(self.hub.clock.until(at))));
             tokio::select! {
                 Some((result, upto)) = acks.next() => self.acked(result, upto),
-                Some((number, call, result)) = tries.next() => {
-                    event::tried(&self, number, &call, &result);
+                Some((is_undo, number, call, result)) = tries.next() => {
+                    event::tried(this, if is_undo { Op::Undo } else { Op::Act }, number, &call, &result);
                     self.tell(|machine, now| machine.tried(number, result, now, fastrand::f64()));
                 }
                 Some(()) = timer => {

@@ -12,11 +12,14 @@ use crate::{
     BoxError, Deadline, Rejection,
     saga::{
         CoordinatorConfig,
-        coordinator::{clock::Clock, places::Places, registry::Registry, suspects::Suspects, turns::Turns},
+        coordinator::{
+            clock::Clock, parked::Parked, places::Places, registry::Registry, suspects::Suspects, turns::Turns,
+        },
         definition::Resume,
         error::{Kind, SagaError},
         journal::{Invocation, SagaRow, State, Writer},
         machine::Setback,
+        meter::Names,
     },
     step::{SagaId, StepContext, StepKey},
 };
@@ -37,6 +40,10 @@ pub(crate) struct Hub {
     pub(crate) suspects: Arc<Suspects>,
     /// For what others left.
     pub(crate) places: Arc<Places>,
+    /// Sagas by name, to be counted.
+    pub(crate) names: Names,
+    /// How many are parked, to be shown.
+    pub(crate) parked: Parked,
     definitions: Vec<Arc<dyn Resume>>,
     /// How many undos and promised calls are made at once.
     slots: Semaphore,
@@ -69,6 +76,8 @@ impl Hub {
             keys: Turns::default(),
             exclusive: Turns::default(),
             suspects: Arc::new(Suspects::new(Instant::now())),
+            names: Names::new(),
+            parked: Parked::default(),
             definitions,
             gate: Arc::default(),
             operator: tokio::sync::Mutex::default(),
@@ -150,6 +159,13 @@ impl Hub {
             Ok(Err(_panic)) => Err(failed("it panicked".to_owned())),
             Err(_elapsed) => Err(failed(format!("no answer within {within:?}"))),
         }
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl crate::metrics::Watched for Hub {
+    fn observe(&self, gauges: &mut crate::metrics::Gauges) {
+        crate::saga::meter::gauges::of(&self.names, &self.parked.counted(), self.writer.watched(), gauges);
     }
 }
 

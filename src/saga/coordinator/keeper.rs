@@ -16,10 +16,12 @@ use crate::{
         coordinator::{
             course::Course,
             hub::Hub,
+            parked,
             places::{Place, Places, TakingOver},
             suspects::{self, Verdict},
         },
         definition::{Found, Resume},
+        event,
         journal::{ClaimScope, Entry, JournalError, Millis, Record, SagaRow, Write, Written},
         machine::Machine,
     },
@@ -68,8 +70,9 @@ async fn keeping(hub: Weak<Hub>, every: Duration) {
             pruned = Instant::now();
             kept = prune(&hub).await;
         }
+        parked::look(&hub).await;
         if let Err(error) = kept {
-            tracing::error!(%error, "can't keep the sagas");
+            event::not_kept(&hub.writer.watched().name, &error);
             return;
         }
     }
@@ -208,13 +211,13 @@ pub(crate) fn recover(
         Ok(machine) => machine,
         Err(inconsistent) => {
             // Left as it is: nothing that we could write would make it better.
-            tracing::error!(saga = %row.id, name = %row.name, problem = inconsistent.0, "saga's journal is damaged");
+            event::damaged(row, &inconsistent.0);
             return None;
         }
     };
     let at_work = hub.enter()?;
-    tracing::info!(saga = %row.id, name = %row.name, epoch = row.epoch, "saga taken over");
-    let course = Course::new(Arc::clone(hub), at_work, row.name.clone(), machine);
+    let course = Course::new(Arc::clone(hub), at_work, row.name.clone(), machine, row.created_at);
+    event::taken_over(&course);
     let is_decided = records.iter().any(|record| matches!(record.entry, Entry::Commit));
     let poisoned = taken.poisoned.as_deref();
     let definition = hub.definition(row.name.as_str(), row.version).filter(|definition| {

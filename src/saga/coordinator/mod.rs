@@ -5,6 +5,7 @@ mod config;
 pub(crate) mod course;
 pub(crate) mod hub;
 pub(crate) mod keeper;
+pub(crate) mod parked;
 pub(crate) mod places;
 pub(crate) mod registry;
 pub(crate) mod suspects;
@@ -31,8 +32,10 @@ use crate::{
         },
         definition::{Plan, Resume, ServeSaga},
         error::{Kind, SagaError},
+        event,
         journal::{Journal, JournalError, MemoryJournal, Write, Writer},
         machine::Machine,
+        meter::CutOff,
     },
     step::{SagaId, check_name},
 };
@@ -50,7 +53,8 @@ pub struct Coordinator {
 /// A coordinator that has yet to be told who is to be called: [`Coordinator::sqlite`], [`Coordinator::in_memory`].
 #[must_use = "a coordinator begins when it is started"]
 pub struct CoordinatorBuilder {
-    writer: Box<dyn FnOnce() -> Result<Writer, JournalError> + Send>,
+    name: Name,
+    writer: Box<dyn FnOnce(Name) -> Result<Writer, JournalError> + Send>,
     calls: Registry,
     definitions: Vec<Arc<dyn Resume>>,
     problems: Vec<String>,
@@ -103,13 +107,13 @@ impl Coordinator {
     #[cfg(feature = "saga-sqlite")]
     pub fn sqlite(path: impl Into<std::path::PathBuf>) -> CoordinatorBuilder {
         let path = path.into();
-        CoordinatorBuilder::new(move || Writer::threaded(crate::saga::journal::SqliteJournal::open(path)?))
+        CoordinatorBuilder::new(move |name| Writer::threaded_as(name, crate::saga::journal::SqliteJournal::open(path)?))
     }
 
     /// A coordinator with a journal of your own, or an SQLite one with settings of your own. It is driven on a thread of its
     /// own, and may block.
     pub fn with_journal(journal: impl Journal) -> CoordinatorBuilder {
-        CoordinatorBuilder::new(move || Writer::threaded(journal))
+        CoordinatorBuilder::new(move |name| Writer::threaded_as(name, journal))
     }
 
     /// A coordinator with its journal in memory: nothing survives the process. For tests, and for sagas that need not.
@@ -120,7 +124,7 @@ impl Coordinator {
     /// A coordinator with a journal of your own that doesn't block: it is written in whichever task has something to write.
     /// Clones of a [`MemoryJournal`] are one journal, so a test can let a second coordinator find what the first left.
     pub fn with_inline_journal(journal: impl Journal) -> CoordinatorBuilder {
-        CoordinatorBuilder::new(move || Ok(Writer::inline(journal)))
+        CoordinatorBuilder::new(move |name| Ok(Writer::inline_as(name, journal)))
     }
 
     /// Carries out `handler` as a saga called `name`, without a layer: `Ok` commits, and anything else undoes. It runs as a
@@ -152,8 +156,9 @@ impl Coordinator {
                 Ok(Ok(value)) => saga.course().commit(None).await.map(|()| Ok(value)),
                 Ok(Err(error)) => saga.course().fail(&error.to_string(), None).await.map(|()| Err(error)),
                 Err(cut) => {
+                    event::cut_off(saga.course(), CutOff::Panicked);
                     // Whether that could be written down changes nothing of the panic.
-                    let _ = saga.course().fail("its handler panicked", None).await;
+                    let _ = saga.course().fail(CutOff::Panicked.reason(), None).await;
                     match cut.try_into_panic() {
                         Ok(panic) => std::panic::resume_unwind(panic),
                         Err(_) => Err(SagaError::new(Kind::Draining)),
@@ -200,8 +205,11 @@ impl Coordinator {
         row.parent = origin.parent;
         row.trace = origin.trace;
         row.deadline = origin.deadline.map(|deadline| self.hub.clock.at(deadline.instant()));
+        let created = row.created_at;
         let machine = Machine::new(row, self.hub.config.rules());
-        Ok(Saga::new(Course::new(Arc::clone(&self.hub), at_work, name, machine)))
+        let course = Course::new(Arc::clone(&self.hub), at_work, name, machine, created);
+        course.meter().begun.increment();
+        Ok(Saga::new(course))
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
@@ -227,14 +235,26 @@ impl Coordinator {
 // ===== impl CoordinatorBuilder =====
 
 impl CoordinatorBuilder {
-    pub(crate) fn new(writer: impl FnOnce() -> Result<Writer, JournalError> + Send + 'static) -> Self {
+    pub(crate) fn new(writer: impl FnOnce(Name) -> Result<Writer, JournalError> + Send + 'static) -> Self {
         Self {
+            name: Name::from("sagas"),
             writer: Box::new(writer),
             calls: Registry::default(),
             definitions: Vec::new(),
             problems: Vec::new(),
             config: CoordinatorConfig::default(),
         }
+    }
+
+    /// What its journal is called in events and metrics; by default `sagas`. Its sagas have names of their own. Worth while
+    /// where a process has several coordinators.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[track_caller]
+    pub fn named(self, name: impl Into<Name>) -> Self {
+        Self { name: name.into().required(), ..self }
     }
 
     /// Says which service makes a call. It may have any layers on it; [`StepLayer`](crate::step) tells the other side which
@@ -288,8 +308,8 @@ impl CoordinatorBuilder {
         if let Some(problem) = self.problems.into_iter().next() {
             return Err(StartError::Call(problem));
         }
-        let open = self.writer;
-        let writer = tokio::task::spawn_blocking(open)
+        let (open, name) = (self.writer, self.name);
+        let writer = tokio::task::spawn_blocking(move || open(name))
             .await
             .unwrap_or_else(|cut| std::panic::resume_unwind(cut.into_panic()))
             .map_err(StartError::Journal)?;
@@ -301,6 +321,9 @@ impl CoordinatorBuilder {
         if !unregistered.is_empty() || !definitions.is_empty() {
             return Err(StartError::Unregistered { calls: unregistered, definitions });
         }
+        #[cfg(feature = "metrics")]
+        crate::metrics::watch(&hub);
+        parked::look(&hub).await;
         keeper::take_over(&hub).await.map_err(StartError::Journal)?;
         keeper::keep(&hub);
         Ok(Coordinator { hub })

@@ -22,6 +22,7 @@ use crate::{
             keeper::{self, Taken},
             places::Place,
         },
+        event,
         journal::{ClaimScope, JournalError, Millis, SagaRow, Write, Written},
         machine::Doing,
     },
@@ -90,7 +91,7 @@ impl Suspects {
     }
 
     pub(crate) fn add(&self, row: &SagaRow, since: Millis, place: Place) {
-        tracing::warn!(saga = %row.id, name = %row.name, takeovers = row.takeovers, "saga is suspected; it is tried alone");
+        event::suspected(row);
         let before = self.held().waiting.insert(Suspect { takeovers: row.takeovers, id: row.id, since }, place);
         debug_assert!(before.is_none(), "it was taken over twice in the same epoch");
     }
@@ -135,7 +136,7 @@ impl Court {
                 }
                 // Somebody else has it, or all is let go of.
                 Ok(None) => {}
-                Err(error) => return tracing::error!(%error, "can't try a saga"),
+                Err(error) => return event::not_tried(&hub.writer.watched().name, &error),
             }
         }
     }
@@ -161,7 +162,7 @@ async fn begin(hub: &Arc<Hub>, suspect: Suspect, place: Place) -> Result<Option<
     };
     let Written::Claimed(mut marked) = hub.writer.write(mark).await? else { return Ok(None) };
     let Some((row, records)) = marked.pop() else { return Ok(None) };
-    tracing::warn!(saga = %row.id, name = %row.name, takeovers = row.takeovers, "saga is tried alone");
+    event::on_trial(&row);
     failpoint::reach("C18").await;
     Ok(keeper::recover(hub, &row, &records, &Taken { since: suspect.since, poisoned: None, on_trial: true }, place))
 }
@@ -188,7 +189,7 @@ async fn watch(course: &Course) {
             Doing::UnderWay | Doing::Waiting => break,
         }
     }
-    tracing::info!(saga = %course.id(), name = %course.name(), "saga has done no harm; its takeovers are counted anew");
+    event::acquitted(course);
     course.tell(|machine, now| {
         machine.acquit();
         machine.let_go_if_longer_than(lease, now);

@@ -16,6 +16,7 @@ use crate::{
     saga::{
         coordinator::{course::Course, hub::causes},
         error::{Kind, SagaError},
+        event,
         handle::UnderWay,
         journal::{Entry, Record},
         machine::{Item, Phase, Status},
@@ -100,7 +101,7 @@ where
                 // Nobody waits for what becomes of it.
                 Ok(input) => drop(plan.go_on(&course, input, &found).await),
                 Err(problem) => {
-                    tracing::error!(saga = %course.id(), name = %plan.name, problem, "can't go on with a saga");
+                    event::not_resumed(&course, &problem);
                     let _ = course.fail(&problem, None).await;
                 }
             }

@@ -6,7 +6,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use tokio::time::Instant;
+
 use super::{Journal, JournalError, Lookup, Write, Written};
+use crate::{
+    meter::Stopwatch,
+    saga::{event, meter::Journaling},
+};
 
 /// A journal, and what went wrong with it.
 ///
@@ -15,12 +21,13 @@ use super::{Journal, JournalError, Lookup, Write, Written};
 /// of anything.
 pub(super) struct Store {
     journal: Box<dyn Journal>,
+    watched: Journaling,
     failed: Option<JournalError>,
 }
 
 impl Store {
-    pub(super) fn new(journal: Box<dyn Journal>) -> Self {
-        Self { journal, failed: None }
+    pub(super) fn new(journal: Box<dyn Journal>, watched: Journaling) -> Self {
+        Self { journal, watched, failed: None }
     }
 
     /// Writes the batch: one answer a write, or one error for all of them.
@@ -28,14 +35,19 @@ impl Store {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
+        let begun = Stopwatch::started(Instant::now());
         let written = catch_unwind(AssertUnwindSafe(|| self.journal.write(batch)));
         let written = written.unwrap_or_else(|panic| Err(JournalError::new(panicked(&*panic))));
         let written = written.and_then(|written| match written.len() == batch.len() {
             true => Ok(written),
             false => Err(JournalError::new(format!("{} answers were given for {} writes", written.len(), batch.len()))),
         });
+        let transactions = self.watched.get();
+        transactions.writes.record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+        transactions.seconds.since(begun);
         if let Err(error) = &written {
-            tracing::error!(%error, writes = batch.len(), "saga journal: failed; it is not written any more");
+            transactions.failed.increment();
+            event::journal_stopped(&self.watched.name, error, batch.len());
             let after = format!("nothing more is written, because an earlier write failed: {}", error.problem);
             self.failed = Some(JournalError::new(after));
         }

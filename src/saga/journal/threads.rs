@@ -16,6 +16,7 @@ use super::{
     store::{Store, panicked},
     writer::Room,
 };
+use crate::{meter::Tallied, saga::meter::Journaling};
 
 /// What one transaction takes at most. More would make the first of a batch wait longer than an fsync is worth.
 const MOST_WRITES: usize = 1024;
@@ -41,18 +42,20 @@ struct Job {
     told: oneshot::Sender<Answer>,
     /// Given back when it is answered.
     _room: Option<Room>,
+    _waiting: Tallied,
 }
 
 impl Threads {
-    pub(super) fn start(journal: Box<dyn Journal>) -> Result<Self, JournalError> {
+    pub(super) fn start(journal: Box<dyn Journal>, watched: &Journaling) -> Result<Self, JournalError> {
         let (jobs, waiting) = mpsc::channel();
         let (questions, asked) = mpsc::channel();
         let (writing, ended) = watch::channel(());
         let reading = writing.clone();
         let reader = journal.reader()?;
         // The writer's thread first: if the other can't be had, this one ends with its sender.
+        let store = Store::new(journal, watched.clone());
         spawn("saga-journal", move || {
-            write_all(&waiting, Store::new(journal));
+            write_all(&waiting, store);
             drop(writing);
         })?;
         spawn("saga-reader", move || {
@@ -67,8 +70,8 @@ impl Threads {
         })
     }
 
-    pub(super) fn submit(&self, write: Write, told: oneshot::Sender<Answer>, room: Option<Room>) {
-        let job = Job { write, told, _room: room };
+    pub(super) fn submit(&self, write: Write, told: oneshot::Sender<Answer>, room: Option<Room>, waiting: Tallied) {
+        let job = Job { write, told, _room: room, _waiting: waiting };
         let sent = match &*lock(&self.jobs) {
             Some(jobs) => jobs.send(job).map_err(|unsent| unsent.0),
             None => Err(job),
@@ -117,7 +120,7 @@ fn write_all(waiting: &Receiver<Job>, mut store: Store) {
     let mut left = None;
     while let Some(first) = left.take().or_else(|| waiting.recv().ok()) {
         let mut bytes = first.write.size();
-        let (mut batch, mut tell) = (vec![first.write], vec![(first.told, first._room)]);
+        let (mut batch, mut tell) = (vec![first.write], vec![(first.told, first._room, first._waiting)]);
         while batch.len() < MOST_WRITES
             && let Ok(job) = waiting.try_recv()
         {
@@ -127,14 +130,14 @@ fn write_all(waiting: &Receiver<Job>, mut store: Store) {
                 break;
             }
             batch.push(job.write);
-            tell.push((job.told, job._room));
+            tell.push((job.told, job._room, job._waiting));
         }
         let written = store.write(&batch);
         let answers: Box<dyn Iterator<Item = Answer>> = match written {
             Ok(written) => Box::new(written.into_iter().map(Ok)),
             Err(error) => Box::new(std::iter::repeat_with(move || Err(error.clone()))),
         };
-        for ((told, _room), answer) in tell.into_iter().zip(answers) {
+        for ((told, _room, _waiting), answer) in tell.into_iter().zip(answers) {
             let _ = told.send(answer);
         }
     }

@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{Journal, JournalError, Lookup, Releases, Write, Written, store::Store, threads::Threads};
+use crate::{name::Name, saga::meter::Journaling};
 
 /// How many writes may wait. Beyond it there is no [`Room`], and layers above see that nobody is ready.
 const MOST_WAITING: usize = 4096;
@@ -29,6 +30,7 @@ struct Shared {
     is_exclusive: bool,
     /// Heard from before anything was claimed.
     releases: Option<watch::Receiver<()>>,
+    watched: Journaling,
     by: By,
 }
 
@@ -50,8 +52,15 @@ pub struct Ack(oneshot::Receiver<Result<Written, JournalError>>);
 impl Writer {
     /// Writes in whichever task submits, each write a batch of its own: for a journal that doesn't block.
     pub fn inline(journal: impl Journal) -> Self {
+        Self::inline_as("sagas".into(), journal)
+    }
+
+    /// As [`inline`](Self::inline), under this name.
+    pub(crate) fn inline_as(name: Name, journal: impl Journal) -> Self {
         let (is_exclusive, releases) = (journal.is_exclusive(), journal.releases());
-        Self::new(is_exclusive, releases, By::Caller(Mutex::new(Store::new(Box::new(journal)))))
+        let watched = Journaling::new(name);
+        let store = Store::new(Box::new(journal), watched.clone());
+        Self::new(is_exclusive, releases, watched, By::Caller(Mutex::new(store)))
     }
 
     /// Writes on a thread of its own, whatever is waiting in one batch, and reads on another: for a journal that blocks.
@@ -63,13 +72,26 @@ impl Writer {
     ///
     /// The journal can't be opened for reading, or the threads can't be had.
     pub fn threaded(journal: impl Journal) -> Result<Self, JournalError> {
-        let (is_exclusive, releases) = (journal.is_exclusive(), journal.releases());
-        Ok(Self::new(is_exclusive, releases, By::Threads(Threads::start(Box::new(journal))?)))
+        Self::threaded_as("sagas".into(), journal)
     }
 
-    fn new(is_exclusive: bool, releases: Option<Releases>, by: By) -> Self {
+    /// As [`threaded`](Self::threaded), under this name.
+    pub(crate) fn threaded_as(name: Name, journal: impl Journal) -> Result<Self, JournalError> {
+        let (is_exclusive, releases) = (journal.is_exclusive(), journal.releases());
+        let watched = Journaling::new(name);
+        let threads = Threads::start(Box::new(journal), &watched)?;
+        Ok(Self::new(is_exclusive, releases, watched, By::Threads(threads)))
+    }
+
+    fn new(is_exclusive: bool, releases: Option<Releases>, watched: Journaling, by: By) -> Self {
         let releases = releases.map(|releases| releases.listen());
-        Self { shared: Arc::new(Shared { room: Arc::new(Semaphore::new(MOST_WAITING)), is_exclusive, releases, by }) }
+        let room = Arc::new(Semaphore::new(MOST_WAITING));
+        Self { shared: Arc::new(Shared { room, is_exclusive, releases, watched, by }) }
+    }
+
+    /// Its name, and what it counts.
+    pub(crate) fn watched(&self) -> &Journaling {
+        &self.shared.watched
     }
 
     /// Changes when somebody lets go of sagas, and if somebody has since the journal was opened.
@@ -92,11 +114,12 @@ impl Writer {
     /// are written in that order.
     pub fn submit(&self, write: Write, room: Option<Room>) -> Ack {
         let (told, ack) = oneshot::channel();
+        let waiting = self.shared.watched.waiting.enter();
         match &self.shared.by {
-            By::Threads(threads) => threads.submit(write, told, room),
+            By::Threads(threads) => threads.submit(write, told, room, waiting),
             By::Caller(store) => {
                 let written = lock(store).write(std::slice::from_ref(&write)).map(|mut written| written.remove(0));
-                drop(room);
+                drop((room, waiting));
                 // Nobody may be waiting any more.
                 let _ = told.send(written);
             }

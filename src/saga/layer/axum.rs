@@ -49,7 +49,7 @@ impl IntoResponse for SagaError {
 
 impl IntoResponse for NoSaga {
     fn into_response(self) -> Response {
-        tracing::error!("{self}");
+        tracing::error!(policy = "saga", "{self}");
         http::problem(
             StatusCode::INTERNAL_SERVER_ERROR,
             &self.to_string(),

@@ -143,6 +143,7 @@ impl<S, P: Clone, V, K> SagaService<S, P, V, K> {
         P: Conclude<Res, E, V>,
     {
         let name = self.settings.name.clone();
+        instead.tell(&name);
         let answer = self.protocol.instead(instead, &name);
         ResponseFuture::answered(answer, self.protocol.clone(), name, gone::<Res, E, V, P>)
     }

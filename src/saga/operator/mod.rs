@@ -13,6 +13,7 @@ use crate::{
         Coordinator, SagaError,
         coordinator::{course::Course, keeper},
         definition::Found,
+        event,
         journal::{Action, ClaimScope, Filter, JournalError, SagaRow, State, Write, Written},
         machine::{CannotDo, Machine},
     },
@@ -133,16 +134,17 @@ impl Coordinator {
         };
         let machine = Machine::taken_over(&row, &records, hub.config.rules()).map_err(damaged)?;
         let at_work = hub.enter().ok_or(OperatorError::Busy(id))?;
-        let course = Course::new(Arc::clone(hub), at_work, row.name.clone(), machine);
+        let course = Course::new(Arc::clone(hub), at_work, row.name.clone(), machine, row.created_at);
         let definition = hub.definition(row.name.as_str(), row.version);
         let operated = course.operate(action, number, note, definition.is_some()).await.map_err(OperatorError::Lost)?;
         operated.map_err(not_parked)?;
+        event::operated(id, &row.name, action, number, note);
+        hub.parked.look_again();
         course.conducted();
         if let Some(definition) = definition {
             let records = hub.writer.ask(move |journal| journal.records(id)).await.map_err(OperatorError::Journal)?;
             keeper::resume(definition, course, &records, Found::default());
         }
-        tracing::warn!(saga = %id, name = %row.name, action = action.as_str(), ?number, note, "an operator decided");
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+use crate::metrics;
 use crate::running::{Running, StartError, serve_http};
 use crate::stack::{self, GrpcClient, HttpClient, Patience, Watch};
 use crate::wire::inventory::inventory_client::InventoryClient;
@@ -51,7 +52,7 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
         inventory: InventoryClient::new(stack::grpc("gateway.inventory", settings.inventory, &mut watch)?),
         addresses: settings,
     });
-    let app = stack::inbound("gateway", api::router(gateway), &mut watch);
+    let app = stack::inbound("gateway", api::router(gateway), &mut watch).merge(metrics::page()?);
     let address = listener.local_addr()?;
     Ok(Running::start("gateway", address, watch, |stopped| serve_http(listener, app, stopped)))
 }

@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use buttress::BarrierLayer;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+use tower::Layer;
 
+use crate::metrics;
 use crate::running::{Running, StartError};
 use crate::stack::{self, Watch};
 use crate::wire::inventory::inventory_server::InventoryServer;
@@ -30,13 +33,17 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     let store = store::Store::open(&settings.database).await?;
     let service = InventoryServer::new(service::InventoryService::new(store.clone()));
     let mut watch = Watch::default();
-    let guard = stack::inbound_grpc("inventory", &mut watch);
+    let barrier = BarrierLayer::grpc(store.pool().clone()).named("inventory");
+    let guarded = stack::inbound_grpc("inventory", &mut watch).layer(barrier.layer(service));
+    let mut routes = Routes::new(guarded);
+    let with_page = std::mem::take(routes.axum_router_mut()).merge(metrics::page()?);
+    *routes.axum_router_mut() = with_page;
     let address = listener.local_addr()?;
     Ok(Running::start("inventory", address, watch, |stopped| async move {
+        // A scrape comes over HTTP/1.1.
         let served = tonic::transport::Server::builder()
-            .layer(guard)
-            .layer(BarrierLayer::grpc(store.pool().clone()))
-            .add_service(service)
+            .accept_http1(true)
+            .add_routes(routes)
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped.wait())
             .await;
         if let Err(error) = served {

@@ -36,6 +36,7 @@ impl Services {
     pub(super) fn coordinator(&self, journal: &Path) -> CoordinatorBuilder {
         let Self { store, inventory, payments } = self;
         Coordinator::sqlite(journal)
+            .named("orders")
             .on(REJECT, of_order(store, |store, order| async move { store.reject(&order).await }))
             .on(RELEASE, of_order(inventory, |inventory, order| async move { inventory.release(order).await }))
             .on(GIVE_BACK, of_order(payments, |payments, order| async move { payments.give_back(order).await }))

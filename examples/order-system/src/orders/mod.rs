@@ -19,6 +19,7 @@ use std::time::Duration;
 use buttress::saga::{Coordinator, ServeSaga};
 use tokio::net::TcpListener;
 
+use crate::metrics;
 use crate::running::{Running, StartError, serve_http};
 use crate::stack::{self, Patience, Watch};
 
@@ -78,7 +79,7 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     let cancel = coordinator.serve(&cancel_order);
     watch.sagas = Some(coordinator.clone());
     let orders = Arc::new(Orders { catalogue, services, coordinator, cancel });
-    let app = stack::inbound("orders", api::router(Arc::clone(&orders)), &mut watch);
+    let app = stack::inbound("orders", api::router(Arc::clone(&orders)), &mut watch).merge(metrics::page()?);
     let address = listener.local_addr()?;
     Ok(Running::start("orders", address, watch, |stopped| async move {
         serve_http(listener, app, stopped).await;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::HeaderMap;
+use buttress::BarrierLayer;
 use buttress::barrier::{Barrier, Stop};
 use buttress::step::{StepContext, StepHeaders};
 use serde::Serialize;
@@ -29,11 +30,14 @@ pub(super) struct Order {
 #[derive(Clone, Debug)]
 pub(super) struct Store {
     pool: SqlitePool,
+    barrier: BarrierLayer<Sqlite>,
 }
 
 impl Store {
     pub(super) async fn open(path: &Path) -> sqlx::Result<Self> {
-        Ok(Self { pool: db::open(path, include_str!("schema.sql")).await? })
+        let pool = db::open(path, include_str!("schema.sql")).await?;
+        let barrier = BarrierLayer::http(pool.clone()).named("orders");
+        Ok(Self { pool, barrier })
     }
 
     pub(super) fn pool(&self) -> &SqlitePool {
@@ -49,7 +53,7 @@ impl Store {
         let step = StepContext::current().ok_or(Stop::NoStep)?;
         let mut headers = HeaderMap::new();
         StepHeaders::of(&step).write(&mut headers);
-        Ok(Barrier::new(self.pool.clone(), &headers))
+        Ok(self.barrier.barrier(&headers))
     }
 
     pub(super) async fn find(&self, id: &str) -> sqlx::Result<Option<Order>> {

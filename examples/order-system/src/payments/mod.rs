@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 pub use faults::{Faults, InvalidShare};
 
+use crate::metrics;
 use crate::running::{Running, StartError, serve_http};
 use crate::stack::{self, Watch};
 
@@ -33,8 +34,8 @@ pub async fn start(listener: TcpListener, settings: Settings) -> Result<Running,
     let store = store::Store::open(&settings.database).await?;
     let mut watch = Watch::default();
     let routes = api::router(Arc::new(api::Payments { store: store.clone(), faults: settings.faults }))
-        .layer(BarrierLayer::http(store.pool().clone()));
-    let app = stack::inbound("payments", routes, &mut watch);
+        .layer(BarrierLayer::http(store.pool().clone()).named("payments"));
+    let app = stack::inbound("payments", routes, &mut watch).merge(metrics::page()?);
     let address = listener.local_addr()?;
     Ok(Running::start("payments", address, watch, |stopped| async move {
         serve_http(listener, app, stopped).await;

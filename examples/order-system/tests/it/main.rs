@@ -8,6 +8,7 @@ mod flow;
 mod idempotency;
 mod inventory;
 mod kill;
+mod metrics;
 mod payments;
 mod processes;
 mod service;

@@ -42,7 +42,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path, options: &SqliteOpti
 /// Carries out what comes after `version`, each in a transaction of its own: whoever dies in it finds the version before.
 fn migrate(connection: &Connection, path: &Path, migrations: &[&str], version: usize) -> rusqlite::Result<()> {
     for (number, migration) in (1..).zip(migrations).skip(version) {
-        tracing::debug!(path = %path.display(), version = number, "saga journal: migrating");
+        tracing::debug!(policy = "saga_journal", path = %path.display(), version = number, "saga journal: migrating");
         let script = format!("BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {number}; COMMIT;");
         connection.execute_batch(&script)?;
     }

@@ -15,6 +15,7 @@ use crate::{
     saga::{
         SagaError,
         error::Kind,
+        event,
         layer::idempotency::{KeyProblem, StoredAnswer},
     },
 };
@@ -91,6 +92,21 @@ impl Instead {
             Kind::Draining => Self::Refused(Rejection::new("saga", name.clone(), crate::Reason::ShuttingDown)),
             _ => Self::Undone(error),
         }
+    }
+
+    /// Says that it is given, and counts it.
+    pub(crate) fn tell(&self, name: &Name) {
+        let reason = match self {
+            Self::Refused(rejection) => return event::rejected(rejection),
+            Self::Elapsed(_) => "elapsed",
+            Self::Unknown(_) => "outcome_unknown",
+            Self::Undone(error) if *error.kind() == Kind::TakenOver => "taken_over",
+            Self::Undone(_) => "not_committed",
+            Self::Conflict { .. } => "exclusive",
+            Self::Key(problem) => problem.said().reason,
+            Self::Replay(_) => "replayed",
+        };
+        event::answered(name, reason);
     }
 
     pub(crate) fn http(self, name: &Name) -> Response<Bytes> {

@@ -27,6 +27,7 @@ use crate::{
             protocol::{Conclude, Conclusion, End, Instead, Judged, Rest},
             settings::Settings,
         },
+        meter::CutOff,
     },
 };
 
@@ -118,23 +119,23 @@ impl<P, V> Work<P, V> {
         let answer = match ended {
             Ended::Itself(Ok(Judged { answer, end: End::Known(conclusion) })) => {
                 let concluded = self.conclude(course, conclusion, &held).await;
-                Ok(concluded.map_or_else(|instead| self.protocol.instead(instead, &self.settings.name), |()| answer))
+                Ok(concluded.map_or_else(|instead| self.instead(instead), |()| answer))
             }
             Ended::Itself(Ok(Judged { answer, end: End::Rest(rest) })) => {
                 drop(told.send(Ok(answer)));
                 return self.carry_on(scope, rest, held).await;
             }
             Ended::Itself(Err(panic)) => {
-                self.give_up(course, "its handler panicked").await;
+                self.give_up(course, CutOff::Panicked).await;
                 self.undone(course).await;
                 Err(panic)
             }
             Ended::Late => {
-                self.give_up(course, "its deadline passed").await;
-                Ok(self.protocol.instead(self.elapsed(), &self.settings.name))
+                self.give_up(course, CutOff::Deadline).await;
+                Ok(self.instead(self.elapsed()))
             }
             Ended::ClientGone => {
-                self.give_up(course, "its client hung up").await;
+                self.give_up(course, CutOff::ClientGone).await;
                 return held.leave(course);
             }
         };
@@ -161,22 +162,27 @@ impl<P, V> Work<P, V> {
                     Instead::Replay(_) => Instead::Key(KeyProblem::Running),
                     instead => instead,
                 });
+                if let Some(instead) = &instead {
+                    instead.tell(name);
+                }
                 held.leave(course);
                 rest.finish(instead.map(|instead| (instead, name))).await;
             }
             Ended::Itself(Ok(None)) | Ended::ClientGone => {
-                self.give_up(course, "its client hung up").await;
+                self.give_up(course, CutOff::ClientGone).await;
                 held.leave(course);
             }
             Ended::Itself(Err(panic)) => {
-                self.give_up(course, "its handler panicked").await;
+                self.give_up(course, CutOff::Panicked).await;
                 held.leave(course);
                 rest.panic(panic).await;
             }
             Ended::Late => {
-                self.give_up(course, "its deadline passed").await;
+                self.give_up(course, CutOff::Deadline).await;
                 held.leave(course);
-                rest.finish(Some((self.elapsed(), name))).await;
+                let elapsed = self.elapsed();
+                elapsed.tell(name);
+                rest.finish(Some((elapsed, name))).await;
             }
         }
     }
@@ -233,10 +239,10 @@ impl<P, V> Work<P, V> {
     }
 
     /// Has it undone though there was no answer. Whoever waits is answered soon, even if the journal isn't.
-    async fn give_up(&self, course: &Arc<Course>, reason: &'static str) {
-        event::cut_off(course, reason);
+    async fn give_up(&self, course: &Arc<Course>, why: CutOff) {
+        event::cut_off(course, why);
         failpoint::reach("C14").await;
-        let _ = timeout(self.settings.undo_wait, course.fail(reason, None)).await;
+        let _ = timeout(self.settings.undo_wait, course.fail(why.reason(), None)).await;
     }
 
     /// Waits a little for the undo to be over.
@@ -244,6 +250,15 @@ impl<P, V> Work<P, V> {
         let mut stage = course.watch();
         let over = stage.wait_for(|stage| matches!(stage, Stage::Settled(_) | Stage::Lost(_)));
         let _ = timeout(self.settings.undo_wait, over).await;
+    }
+
+    /// The answer in the handler's place.
+    fn instead<Res, E>(&self, instead: Instead) -> Result<P::Response, P::Error>
+    where
+        P: Conclude<Res, E, V>,
+    {
+        instead.tell(&self.settings.name);
+        self.protocol.instead(instead, &self.settings.name)
     }
 
     fn elapsed(&self) -> Instead {

@@ -52,7 +52,10 @@ impl<P, V> Work<P, V> {
         };
         match begun {
             Ok(Ok((scope, handler, held))) => self.carry_out(scope, handler, held, told).await,
-            Ok(Err(instead)) => drop(told.send(Ok(self.protocol.instead(instead, &self.settings.name)))),
+            Ok(Err(instead)) => {
+                instead.tell(&self.settings.name);
+                drop(told.send(Ok(self.protocol.instead(instead, &self.settings.name))));
+            }
             Err(panic) => drop(told.send(Err(panic))),
         }
     }

@@ -1,7 +1,7 @@
 //! Which sagas are explored, and what may happen to each.
 //!
 //! A crash may come after every event, and a second one, after every event of the recovery too. Each test is a thread, so
-//! what takes long is spread over several.
+//! what takes long is spread over several; what takes longest is ignored but by `just explore`, where the build is optimized.
 
 use super::{PLANTED, Scenario, participant::Barrier, world::Left};
 use crate::failpoint::Planted;
@@ -48,6 +48,18 @@ fn four_steps_of_which_two_are_concurrent_survive_two_crashes_anywhere() {
 #[test]
 fn three_concurrent_steps_survive_a_crash_anywhere() {
     each_survives([(&[3], 0, 1)], &crashing());
+}
+
+#[test]
+#[ignore = "takes minutes: just explore"]
+fn many_concurrent_steps_survive_two_crashes_anywhere() {
+    each_survives([(&[2, 2], 0, 2), (&[3], 0, 2), (&[1, 3], 0, 2)], &crashing());
+}
+
+#[test]
+#[ignore = "takes minutes: just explore"]
+fn sequential_sagas_survive_three_crashes_anywhere() {
+    each_survives([(&[1, 1, 1], 2, 3), (&[1, 1, 1, 1], 1, 3), (&[2, 1], 1, 3), (&[1, 2, 1], 0, 3)], &crashing());
 }
 
 #[test]
@@ -117,6 +129,17 @@ fn definitions_with_concurrent_steps_go_on_or_back_wherever_they_were() {
     for (stages, pivot, goes_on) in [(&[2, 1][..], 1, false), (&[2, 1], 1, true), (&[1, 2], 0, false)] {
         let left = Left { crashes: if pivot == 0 { 1 } else { 2 }, ..CRASHES };
         Scenario { definition: true, pivot: Some(pivot), goes_on, left, ..Scenario::of(stages) }.holds();
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: just explore"]
+fn definitions_that_are_concurrent_after_their_pivot_survive_two_crashes_anywhere() {
+    for goes_on in [false, true] {
+        for (stages, pivot) in [(&[1, 2][..], 0), (&[1, 2, 1], 0), (&[2, 1, 1], 1)] {
+            let definition = Scenario { definition: true, goes_on, left: CRASHES, ..Scenario::of(stages) };
+            Scenario { pivot: Some(pivot), ..definition }.holds();
+        }
     }
 }
 

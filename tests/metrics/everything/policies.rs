@@ -1,10 +1,10 @@
-//! Everything that a policy tells of, once.
+//! Everything that breakers, bulkheads, retries and timeouts tell of.
 
 use std::{any::Any, convert::Infallible, io, time::Duration};
 
 use axum::body::Body;
 use buttress::{
-    BulkheadLayer, Cause, CircuitBreakerLayer, Deadline, Outcome, RetryLayer, TimeoutLayer,
+    BulkheadLayer, Cause, CircuitBreakerLayer, Deadline, Outcome, Reason, Rejection, RetryLayer, TimeoutLayer,
     budget::Budget,
     bulkhead::{Adaptive, Bulkhead},
     circuit_breaker::CircuitBreaker,
@@ -18,57 +18,67 @@ use tokio::{
 };
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
+use super::Kept;
+
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What keeps the policies alive to which it happened, and with them their gauges.
-pub(crate) type Kept = Vec<Box<dyn Any>>;
-
-pub(crate) async fn happens() -> Kept {
-    let mut kept = Kept::new();
-    breaker(&mut kept);
-    bulkhead(&mut kept).await;
-    adaptive(&mut kept).await;
-    retry(&mut kept).await;
-    timeout(&mut kept).await;
-    kept
+pub(super) async fn happen(kept: &mut Kept) {
+    breaker(kept);
+    bulkhead(kept).await;
+    adaptive(kept).await;
+    retry(kept).await;
+    timeout(kept).await;
 }
 
 fn breaker(kept: &mut Kept) {
     let breaker = CircuitBreaker::new("everything");
     let permit = || breaker.try_acquire().unwrap();
-    permit().success();
-    permit().failure();
-    permit().ignore();
+    (0..5).for_each(|_| permit().success());
+    (0..2).for_each(|_| permit().failure());
+    (0..3).for_each(|_| permit().ignore());
     permit().record(Outcome::overload(Cause::Unknown), Duration::ZERO);
-    drop(permit());
+    (0..4).for_each(|_| drop(permit()));
     breaker.force_open();
-    assert!(breaker.try_acquire().is_err());
+    (0..6).for_each(|_| assert!(breaker.try_acquire().is_err()));
     breaker.force_closed();
+    (0..3).for_each(|_| permit().success());
     let mut config = breaker.config();
     config.minimum_calls += 1;
     breaker.reconfigure(config).unwrap();
 
+    let shadow = CircuitBreakerLayer::new("everything shadow").minimum_calls(1).handle();
+    shadow.shadow();
+    shadow.try_acquire().unwrap().failure();
+
     let keyed = CircuitBreakerLayer::new("everything keyed").keyed(|key: &u32| *key).max_keys(1).handle();
-    (0..2).for_each(|key| keyed.try_acquire(&key).unwrap().success());
+    (0..3).for_each(|key| keyed.try_acquire(&key).unwrap().success());
     keyed.reconfigure(keyed.config()).unwrap();
-    kept.extend([Box::new(breaker) as Box<dyn Any>, Box::new(keyed)]);
+    kept.extend([Box::new(breaker) as Box<dyn Any>, Box::new(shadow), Box::new(keyed)]);
 }
 
 async fn bulkhead(kept: &mut Kept) {
     let bulkhead = BulkheadLayer::new("everything").max_concurrent(1).max_wait(SECOND).max_queue(1).handle();
     let inside = bulkhead.try_acquire().unwrap();
-    assert!(bulkhead.try_acquire().is_err(), "full");
-    assert!(bulkhead.acquire().await.is_err(), "waited for too long");
+    (0..3).for_each(|_| assert!(bulkhead.try_acquire().is_err(), "full"));
+    for _ in 0..2 {
+        assert!(bulkhead.acquire().await.is_err(), "waited for too long");
+    }
     let waits = tokio::spawn({
         let bulkhead = bulkhead.clone();
         async move { bulkhead.acquire().await }
     });
     yield_now().await;
-    assert!(bulkhead.acquire().await.is_err(), "queue full");
+    for _ in 0..5 {
+        assert!(bulkhead.acquire().await.is_err(), "queue full");
+    }
     assert!(Deadline::at(Instant::now()).scope(bulkhead.acquire()).await.is_err(), "deadline passed");
     inside.record(Outcome::Success);
     waits.await.unwrap().unwrap().record(Outcome::FAILURE);
-    drop(bulkhead.try_acquire().unwrap());
+    let outcomes = [Outcome::FAILURE, Outcome::Ignored, Outcome::Ignored, Outcome::Ignored];
+    outcomes.into_iter().for_each(|outcome| bulkhead.try_acquire().unwrap().record(outcome));
+    let overload = Outcome::overload(Cause::Unknown);
+    (0..4).for_each(|_| bulkhead.try_acquire().unwrap().record(overload));
+    (0..6).for_each(|_| drop(bulkhead.try_acquire().unwrap()));
     let mut config = bulkhead.config();
     config.max_concurrent += 1;
     bulkhead.reconfigure(config).unwrap();
@@ -94,7 +104,17 @@ async fn retry(kept: &mut Kept) {
     let fails = || io::Error::from(io::ErrorKind::TimedOut);
     let retry = Retry::new("everything");
     retry.run(async |attempt| if attempt.is_first() { Err(fails()) } else { Ok(()) }, |_| true).await.unwrap();
-    retry.run(async |_| Err::<(), _>(fails()), |_| true).await.unwrap_err();
+    for _ in 0..2 {
+        retry.run(async |_| Err::<(), _>(fails()), |_| true).await.unwrap_err();
+    }
+    for _ in 0..3 {
+        let refused = || BoxError::from(Rejection::new("bulkhead", "below", Reason::BulkheadFull));
+        retry.run(async |_| Err::<(), _>(refused()), |_| true).await.unwrap_err();
+    }
+    for _ in 0..4 {
+        let late = retry.run(async |_| Err::<(), _>(fails()), |_| true);
+        Deadline::at(Instant::now()).scope(late).await.unwrap_err();
+    }
     retry.share_budget(Budget::tokens(1, 0.1));
     retry.run(async |_| Err::<(), _>(fails()), |_| true).await.unwrap_err();
     let mut config = retry.config();
@@ -109,16 +129,35 @@ async fn retry(kept: &mut Kept) {
     let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
     let request = Request::builder().method(Method::PUT).body(Body::from("hello")).unwrap();
     ServiceBuilder::new().layer(&large).service(service).oneshot(request).await.unwrap();
-    kept.extend([Box::new(retry) as Box<dyn Any>, Box::new(unsaid), Box::new(large)]);
+    let reads = service_fn(async |request: Request<Body>| {
+        axum::body::to_bytes(Body::new(request.into_body()), 100).await.unwrap();
+        Ok::<_, Infallible>(Response::builder().status(503).body(Body::empty()).unwrap())
+    });
+    for _ in 0..5 {
+        let streamed = Body::from_stream(futures_util::stream::iter(["hel", "lo"].map(Ok::<_, Infallible>)));
+        let request = Request::builder().method(Method::PUT).body(streamed).unwrap();
+        ServiceBuilder::new().layer(&large).service(reads).oneshot(request).await.unwrap();
+    }
+
+    let outer = RetryLayer::new("everything outer").idempotent();
+    let inner = RetryLayer::new("everything inner").idempotent();
+    let tiers = ServiceBuilder::new().layer(&outer).layer(&inner);
+    let tiers = tiers.service_fn(async |()| Err::<(), BoxError>("broken".into()));
+    tiers.oneshot(()).await.unwrap_err();
+    kept.extend([Box::new(retry) as Box<dyn Any>, Box::new(unsaid), Box::new(large), Box::new(outer), Box::new(inner)]);
 }
 
 async fn timeout(kept: &mut Kept) {
     let timeout = Timeout::new("everything");
     timeout.run(async {}).await.unwrap();
-    timeout.run(std::future::pending::<()>()).await.unwrap_err();
     let hangs = async || timeout.run(std::future::pending::<()>()).await;
+    for _ in 0..3 {
+        hangs().await.unwrap_err();
+    }
     Deadline::after(SECOND).scope(hangs()).await.unwrap_err();
-    Deadline::at(Instant::now()).scope(hangs()).await.unwrap_err();
+    for _ in 0..2 {
+        Deadline::at(Instant::now()).scope(hangs()).await.unwrap_err();
+    }
     let mut config = timeout.config();
     config.within *= 2;
     timeout.reconfigure(config).unwrap();
