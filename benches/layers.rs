@@ -63,6 +63,18 @@ fn main() {
     let sorted = BulkheadLayer::new("bench").max_concurrent(ROOMY).partition("a", 0.5).partition_by(|_: &u64| "a");
     bench.candidate("buttress bulkhead, by partition", sorted.layer(Noop));
 
+    bench.group("a bulkhead for each key, with room");
+    bench.reference("tower ConcurrencyLimit", GlobalConcurrencyLimitLayer::new(ROOMY).layer(Noop));
+    let keyed = || BulkheadLayer::new("bench");
+    bench.candidate("buttress bulkhead, 1 key", keyed().keyed(|_: &u64| 0_u64).layer(Noop));
+    let thousand = keyed().keyed(|request: &u64| request % 1_000).layer(Noop);
+    bench.candidate("buttress bulkhead, 1,000 keys in turn", thousand);
+    let strangers = keyed().keyed(|request: &u64| *request).layer(Noop);
+    bench.candidate("buttress bulkhead, a key nobody has seen, of 1,024", strangers);
+    let busy = keyed().keyed(|request: &u64| *request + 2_000);
+    let all_in_use: Vec<_> = (0..1024).map(|key| busy.handle().try_acquire(&key).expect("room")).collect();
+    bench.candidate("buttress bulkhead, a key that finds no room", busy.layer(Noop));
+
     bench.group("a bulkhead that is full, and refuses");
     let (full, _all) = full_limit();
     bench.reference("tower LoadShed + ConcurrencyLimit", full);
@@ -158,7 +170,7 @@ fn main() {
     bench.reference("reading the clock", Direct(move || tokio::time::Instant::now() > started));
 
     bench.run();
-    drop(permit);
+    drop((permit, all_in_use));
 }
 
 /// A limit of one, and the service that has taken it.

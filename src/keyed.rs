@@ -17,9 +17,11 @@
 //! `max_keys / 16` keys late.
 //!
 //! A value that goes lives on for as long as somebody uses it. A call that found its value and hasn't begun when it goes
-//! is a call of a value that nobody else will find: what it does there is lost, and no more.
+//! is a call of a value that nobody else will find: what it does there is lost, and no more. A value of which that would be
+//! too much [can refuse to go](Ranked::let_go); where none goes, a new key finds no room.
 
 use std::{
+    fmt::Debug,
     hash::{BuildHasher, Hash, RandomState},
     mem,
     sync::{
@@ -31,6 +33,15 @@ use std::{
 use arc_swap::ArcSwap;
 
 use crate::config::{InvalidConfig, check};
+
+/// What there can be a policy for: a host, an endpoint, a tenant, an address. `Debug` is what events call it by.
+///
+/// A key is made anew for each call, so one that is cheap to make and to copy keeps calls cheap: a number, an enum, a
+/// `&'static str`, an [`Authority`](::http::uri::Authority), an [`IpAddr`](std::net::IpAddr); a `String` is an allocation a
+/// call.
+pub trait Key: Hash + Eq + Clone + Debug + Send + Sync + 'static {}
+
+impl<K: Hash + Eq + Clone + Debug + Send + Sync + 'static> Key for K {}
 
 /// How many keys a keyed policy keeps unless told otherwise.
 pub(crate) const DEFAULT_MAX_KEYS: usize = 1024;
@@ -55,6 +66,12 @@ pub(crate) enum Rank {
 pub(crate) trait Ranked {
     /// Read under a lock that holds up new keys: a few loads, no lock.
     fn rank(&self) -> Rank;
+
+    /// Asked of a value that is to go, under the same lock: whether it can. One that can goes, and whoever finds it at that
+    /// moment must see that it has.
+    fn let_go(&self) -> bool {
+        true
+    }
 }
 
 /// A value for each key, at most so many. See the [module](self).
@@ -109,17 +126,30 @@ where
         }
     }
 
-    /// Uses the value of `key`; makes it first if it isn't there, and says which entry had to go for it.
-    ///
-    /// `make` runs under the lock, so that whoever changes all values misses none: see [`entries`](Self::entries).
+    /// As [`try_with`](Self::try_with), for values that can always go.
     #[inline]
     pub(crate) fn with<R>(
         &self,
         key: &K,
         make: impl FnOnce() -> V,
-        gone: impl FnOnce(&Entry<K, V>),
+        gone: impl FnMut(&Entry<K, V>),
         then: impl FnOnce(&V) -> R,
     ) -> R {
+        self.try_with(key, make, gone, then).expect("one of the others went")
+    }
+
+    /// Uses the value of `key`; makes it first if it isn't there, and says which entry had to go for it. Nothing if there
+    /// is no room, because no other can go.
+    ///
+    /// `make` runs under the lock, so that whoever changes all values misses none: see [`entries`](Self::entries).
+    #[inline]
+    pub(crate) fn try_with<R>(
+        &self,
+        key: &K,
+        make: impl FnOnce() -> V,
+        gone: impl FnMut(&Entry<K, V>),
+        then: impl FnOnce(&V) -> R,
+    ) -> Option<R> {
         let hash = self.hasher.hash_one(key);
         let shard = self.shard(hash).load();
         match find(&shard, hash, key) {
@@ -129,11 +159,11 @@ where
                 if entry.used.load(Ordering::Relaxed) != era {
                     entry.used.store(era, Ordering::Relaxed);
                 }
-                then(&entry.value)
+                Some(then(&entry.value))
             }
             None => {
                 drop(shard);
-                then(&self.insert(hash, key, make, gone).value)
+                Some(then(&self.insert(hash, key, make, gone)?.value))
             }
         }
     }
@@ -142,6 +172,20 @@ where
     pub(crate) fn peek(&self, key: &K) -> Option<Arc<Entry<K, V>>> {
         let hash = self.hasher.hash_one(key);
         find(&self.shard(hash).load(), hash, key).cloned()
+    }
+
+    /// Another handle of a value, taken while none is asked to go: it sees all handles there are.
+    pub(crate) fn hold(&self, entry: &Entry<K, V>) -> V
+    where
+        V: Clone,
+    {
+        let _nobody_goes = self.lock();
+        entry.value.clone()
+    }
+
+    /// Waits until a key that is just being forgotten can't be found any more.
+    pub(crate) fn settle(&self) {
+        drop(self.lock());
     }
 
     /// All entries. A value is either among them, or is made after this was called.
@@ -162,20 +206,26 @@ where
         self.forgotten.load(Ordering::Relaxed)
     }
 
-    /// Keeps at most so many keys from now on, which has been checked. Gives back those that had to go.
+    /// Keeps at most so many keys from now on, which has been checked. Gives back those that had to go; those that can't
+    /// go are asked again for each new key, which finds no room until they have gone.
     pub(crate) fn set_max_keys(&self, max_keys: usize) -> Vec<Arc<Entry<K, V>>> {
-        let mut gone = Vec::new();
         let mut slots = self.lock();
         slots.max_keys = max_keys;
-        while slots.entries.len() > max_keys {
-            let slot = slots.victim();
-            gone.push(self.take(&mut slots, slot));
+        self.shrink(&mut slots)
+    }
+
+    /// Lets those go that are too many.
+    fn shrink(&self, slots: &mut Slots<K, V>) -> Vec<Arc<Entry<K, V>>> {
+        let mut gone = Vec::new();
+        while slots.entries.len() > slots.max_keys {
+            let Some(slot) = slots.victim() else { break };
+            gone.push(self.take(slots, slot));
         }
         self.forgotten.fetch_add(gone.len() as u64, Ordering::Relaxed);
         gone
     }
 
-    /// Forgets a key, and gives back what it was.
+    /// Forgets a key, whether it can go or not, and gives back what it was.
     pub(crate) fn remove(&self, key: &K) -> Option<Arc<Entry<K, V>>> {
         let entry = self.peek(key)?;
         let mut slots = self.lock();
@@ -189,33 +239,42 @@ where
         hash: u64,
         key: &K,
         make: impl FnOnce() -> V,
-        tell: impl FnOnce(&Entry<K, V>),
-    ) -> Arc<Entry<K, V>> {
+        tell: impl FnMut(&Entry<K, V>),
+    ) -> Option<Arc<Entry<K, V>>> {
         let mut slots = self.lock();
         // Somebody else may have been first.
         if let Some(entry) = find(&self.shard(hash).load(), hash, key) {
-            return entry.clone();
+            return Some(entry.clone());
         }
         let era = self.era.load(Ordering::Relaxed) + 1;
         let entry = Arc::new(Entry { key: key.clone(), value: make(), hash, used: AtomicU64::new(era) });
         // From here on there is no code of anybody else, so nothing is left half-done by a panic.
-        self.era.store(era, Ordering::Relaxed);
-        let gone = if slots.entries.len() < slots.max_keys {
-            slots.entries.push(entry.clone());
-            None
-        } else {
-            let slot = slots.victim();
-            let gone = mem::replace(&mut slots.entries[slot], entry.clone());
-            self.unlink(&gone);
-            self.forgotten.fetch_add(1, Ordering::Relaxed);
-            Some(gone)
-        };
-        self.replace_shard(hash, |shard| shard.push((hash, entry.clone())));
-        drop(slots);
-        if let Some(gone) = gone {
-            tell(&gone);
+        let mut gone = self.shrink(&mut slots);
+        let room = self.make_room(&mut slots, &entry, &mut gone);
+        if room {
+            self.era.store(era, Ordering::Relaxed);
+            self.replace_shard(hash, |shard| shard.push((hash, entry.clone())));
         }
-        entry
+        drop(slots);
+        gone.iter().map(|entry| &**entry).for_each(tell);
+        room.then_some(entry)
+    }
+
+    /// Whether there is room for another entry; then it has its slot.
+    fn make_room(&self, slots: &mut Slots<K, V>, entry: &Arc<Entry<K, V>>, gone: &mut Vec<Arc<Entry<K, V>>>) -> bool {
+        if slots.entries.len() > slots.max_keys {
+            return false;
+        }
+        if slots.entries.len() < slots.max_keys {
+            slots.entries.push(entry.clone());
+            return true;
+        }
+        let Some(slot) = slots.victim() else { return false };
+        let victim = mem::replace(&mut slots.entries[slot], entry.clone());
+        self.unlink(&victim);
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
+        gone.push(victim);
+        true
     }
 
     fn take(&self, slots: &mut Slots<K, V>, slot: usize) -> Arc<Entry<K, V>> {
@@ -256,30 +315,31 @@ fn find<'a, K: Eq, V>(shard: &'a Shard<K, V>, hash: u64, key: &K) -> Option<&'a 
 // ===== impl Slots =====
 
 impl<K, V: Ranked> Slots<K, V> {
-    /// The slot whose entry is to go; there is one.
-    fn victim(&mut self) -> usize {
+    /// The slot whose entry is to go, and has been told so; none if no entry can.
+    fn victim(&mut self) -> Option<usize> {
         while let Some((slot, used)) = self.stale.pop() {
             let entry = &self.entries[slot];
-            if entry.used.load(Ordering::Relaxed) == used && entry.value.rank() == Rank::Idle {
-                return slot;
+            let stands = entry.used.load(Ordering::Relaxed) == used && entry.value.rank() == Rank::Idle;
+            if stands && entry.value.let_go() {
+                return Some(slot);
             }
         }
         self.look_at_all()
     }
 
-    fn look_at_all(&mut self) -> usize {
+    fn look_at_all(&mut self) -> Option<usize> {
         let stand =
             |(slot, entry): (usize, &Arc<Entry<K, V>>)| (entry.value.rank(), entry.used.load(Ordering::Relaxed), slot);
         let mut all: Vec<_> = self.entries.iter().enumerate().map(stand).collect();
         let few = (all.len() / 16).max(1);
         all.select_nth_unstable(few - 1);
-        all.truncate(few);
-        all.sort_unstable();
-        let (_, _, victim) = all[0];
+        all[..few].sort_unstable();
+        // The first, as a rule. One that was idle a moment ago may be in use by now; then it is the next.
+        let at = all.iter().position(|(.., slot)| self.entries[*slot].value.let_go())?;
         // Of the others only what may go without another look: no rank is lower than this one.
-        let idle = all[1..].iter().filter(|(rank, ..)| *rank == Rank::Idle);
+        let idle = all[..few].iter().skip(at + 1).filter(|(rank, ..)| *rank == Rank::Idle);
         self.stale = idle.rev().map(|(_, used, slot)| (*slot, *used)).collect();
-        victim
+        Some(all[at].2)
     }
 }
 

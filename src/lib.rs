@@ -90,7 +90,7 @@ mod span;
 mod sync;
 
 mod deadline;
-#[cfg(any(feature = "circuit-breaker", feature = "rate-limit"))]
+#[cfg(any(feature = "bulkhead", feature = "circuit-breaker", feature = "rate-limit"))]
 mod keyed;
 mod outcome;
 #[cfg(feature = "bulkhead")]

@@ -118,6 +118,9 @@ policies! {
     #[cfg(feature = "rate-limit")] RateLimit(crate::rate_limit::RateLimit), rate_limit;
     /// A bulkhead.
     #[cfg(feature = "bulkhead")] Bulkhead(crate::bulkhead::Bulkhead), bulkhead;
+    /// A bulkhead a key.
+    #[cfg(feature = "bulkhead")]
+    KeyedBulkhead(crate::bulkhead::AnyKeyedBulkhead), keyed_bulkhead;
     /// A fallback.
     #[cfg(feature = "fallback")] Fallback(crate::fallback::Fallback), fallback;
     /// A hedge.

@@ -99,6 +99,7 @@ macro_rules! keyed {
 }
 
 keyed! {
+    #[cfg(feature = "bulkhead")] crate::bulkhead::KeyedBulkheadConfig, "bulkhead";
     #[cfg(feature = "circuit-breaker")] crate::circuit_breaker::KeyedCircuitBreakerConfig, "circuit_breaker";
     #[cfg(feature = "rate-limit")] crate::rate_limit::KeyedRateLimitConfig, "rate_limit";
 }

@@ -1,12 +1,15 @@
 //! Settings, and the proof that they make sense.
 
+mod order;
+mod partition;
+mod priorities;
+
 use std::time::Duration;
 
+pub use self::{order::QueueOrder, partition::Partition, priorities::Priorities};
 use crate::{
     bulkhead::adaptive::Adaptive,
     config::{InvalidConfig, LONGEST, check, check_duration},
-    name::Name,
-    priority::Priority,
 };
 
 /// The settings of a bulkhead.
@@ -52,7 +55,7 @@ pub struct BulkheadConfig {
     /// Lets the limit find itself. By default none: it is `max_concurrent`. With it, `max_concurrent` is where the limit
     /// begins, as far as the adaptive bounds allow; setting another one later lets it begin anew.
     ///
-    /// Costs two readings of the clock and a few uncontended atomic operations a call, and 1.3 KiB.
+    /// Costs two readings of the clock and a few uncontended atomic operations a call, and 2.3 KiB.
     #[cfg_attr(feature = "serde", serde(with = "crate::config::text::or_off"))]
     pub adaptive: Option<Adaptive>,
     /// Who of those that queue comes in next. By default who came first.
@@ -66,116 +69,6 @@ pub struct BulkheadConfig {
     ///
     /// Whose a call is, a layer is told by [`partition_by`](crate::BulkheadLayer::partition_by).
     pub partitions: Vec<Partition>,
-}
-
-/// Who of those that queue comes in next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
-#[non_exhaustive]
-pub enum QueueOrder {
-    /// Who came first.
-    #[default]
-    Fifo,
-    /// Who came first as long as the queue is short-lived; who came last while it stands, and whoever has waited for more
-    /// than twice the `target` is refused. For servers under overload: first come first served, everybody would wait for
-    /// so long that nobody cares for the answer any more (adaptive LIFO and controlled delay: "Fail at Scale", ACM Queue
-    /// 2015; folly's `Codel`).
-    ///
-    /// A queue stands if for a whole `interval` somebody had always waited for more than the `target`. A `max_wait` is
-    /// needed for calls to queue at all, and still holds.
-    AdaptiveLifo {
-        /// The longest wait that is still no overload. More than zero, by default 5 ms. Raising it costs latency under
-        /// overload.
-        #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time", default = "codel::target"))]
-        target: Duration,
-        /// For how long a burst may last. More than `target` and at most a year, by default 100 ms. Raising it costs
-        /// time until an overload is seen.
-        #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time", default = "codel::interval"))]
-        interval: Duration,
-    },
-}
-
-/// Which part of the limit calls of the lower classes may use: beyond it, what is left is for those that matter more. It
-/// goes by all calls inside, so that under light load there is no difference.
-///
-/// Waiting calls are let in by class too, the highest first; and a call that finds the queue full takes the place of the
-/// last that came of the lowest class, if that is lower than its own.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-#[non_exhaustive]
-pub struct Priorities {
-    /// Up to which part of the limit [`SheddablePlus`](Priority::SheddablePlus) calls come in. Above 0, at most 1, by
-    /// default 0.8.
-    pub sheddable_plus: f64,
-    /// Up to which part of the limit [`Sheddable`](Priority::Sheddable) calls come in. Above 0, at most
-    /// `sheddable_plus`, by default 0.5.
-    pub sheddable: f64,
-}
-
-/// A tenant, and the part of the limit that is guaranteed to it.
-///
-/// A guaranteed part is not idle while its tenant is: it is lent to whoever has calls. As soon as its tenant is refused or
-/// has to wait, what comes free is kept for it, and stays so for a second or two after it was used last. The limit of the
-/// whole is never exceeded; so a tenant that wakes up gets its share as the calls of the borrowers end, and not before.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct Partition {
-    /// What [`partition_by`](crate::BulkheadLayer::partition_by) calls it. `"default"` is the one for all names that
-    /// aren't listed; it is there in any case.
-    pub name: Name,
-    /// Its part of the limit, 0 to 1, rounded down to whole calls. All of them together at most 1. With 0 it only borrows.
-    pub share: f64,
-}
-
-impl QueueOrder {
-    /// [`AdaptiveLifo`](Self::AdaptiveLifo) with a target of 5 ms and an interval of 100 ms (folly's).
-    pub const fn adaptive_lifo() -> Self {
-        Self::AdaptiveLifo { target: codel::target(), interval: codel::interval() }
-    }
-}
-
-/// What the controlled delay is by default, for code and for files.
-mod codel {
-    use super::Duration;
-
-    pub(super) const fn target() -> Duration {
-        Duration::from_millis(5)
-    }
-
-    pub(super) const fn interval() -> Duration {
-        Duration::from_millis(100)
-    }
-}
-
-impl Default for Priorities {
-    fn default() -> Self {
-        Self { sheddable_plus: 0.8, sheddable: 0.5 }
-    }
-}
-
-impl Priorities {
-    /// How many calls may be inside for one of this class to come in: at least one, or a low limit would shut it out.
-    pub(super) fn most(&self, priority: Priority, limit: u32) -> u32 {
-        let part = match priority {
-            Priority::CriticalPlus | Priority::Critical => return limit,
-            Priority::SheddablePlus => self.sheddable_plus,
-            Priority::Sheddable => self.sheddable,
-        };
-        ((f64::from(limit) * part - 1e-6).ceil() as u32).clamp(1, limit.max(1))
-    }
-}
-
-impl Partition {
-    /// The name of the partition that is everybody's who has none of his own.
-    pub const DEFAULT: &'static str = "default";
-
-    /// A tenant and its part of the limit, 0 to 1.
-    pub fn new(name: impl Into<Name>, share: f64) -> Self {
-        Self { name: name.into(), share }
-    }
 }
 
 /// What becomes of a call that finds the bulkhead full.
@@ -197,8 +90,6 @@ pub enum WhenFull {
 
 /// Far beyond any sensible setting, and below what the gate's word can count.
 const MOST: usize = 1_000_000;
-/// Everybody who leaves looks at all of them.
-const PARTITIONS: usize = 64;
 
 impl Default for BulkheadConfig {
     fn default() -> Self {
@@ -246,33 +137,13 @@ impl BulkheadConfig {
             let range = "above 0 and at most sheddable_plus";
             check("bulkhead.priorities.sheddable", sheddable, above_0..=sheddable_plus, range)?;
         }
-        self.validate_partitions()?;
+        partition::validate(&self.partitions)?;
         if self.when_full == WhenFull::Pause && self.is_sorted() {
             let problem = "a service that pauses waits before it knows the request, so it can't go by order, priorities or \
                            partitions; it has to reject";
             return Err(InvalidConfig::new("bulkhead.when_full", problem));
         }
         Ok(())
-    }
-
-    fn validate_partitions(&self) -> Result<(), InvalidConfig> {
-        let setting = "bulkhead.partitions";
-        check(setting, self.partitions.len(), ..=PARTITIONS, "at most 64 partitions")?;
-        for (index, Partition { name, share }) in self.partitions.iter().enumerate() {
-            if name.as_str().is_empty() {
-                return Err(InvalidConfig::new(setting, "a partition's name must not be empty"));
-            }
-            if self.partitions[..index].iter().any(|other| other.name == *name) {
-                return Err(InvalidConfig::new(setting, format!("{name} is there twice, and must be there once")));
-            }
-            if !(0.0..=1.0).contains(share) {
-                let problem = format!("the share of {name}, {share}, is not between 0 and 1");
-                return Err(InvalidConfig::new(setting, problem));
-            }
-        }
-        let sum: f64 = self.partitions.iter().map(|partition| partition.share).sum();
-        // Ten tenths are a little more than one.
-        check(setting, sum, ..1.0 + 1e-9, "at most 1, which all shares together may be")
     }
 
     /// Whether it isn't simply who came first that comes in next.

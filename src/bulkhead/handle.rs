@@ -1,26 +1,28 @@
 //! The bulkhead itself, without tower.
 
-use std::{fmt, sync::Arc, time::Duration};
+mod admission;
+
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+pub(super) use self::admission::Admission;
 use crate::{
     bulkhead::{
+        POLICY,
         adaptive::Limiter,
-        config::{BulkheadConfig, WhenFull},
+        config::BulkheadConfig,
         event,
-        meter::Handles,
+        meter::{self, Handles},
         permit::Permit,
         settings::Settings,
         snapshot::{BulkheadSnapshot, PartitionSnapshot, RejectionCounters},
         sort::Caller,
         stamp::Stamp,
-        state::{Entry, Gate, Standing},
-        wait::{Patience, Wait, Waiter},
+        state::{Gate, Standing},
     },
     config::{InvalidConfig, or_panic},
-    deadline::Deadline,
-    meter::{Meter, Stopwatch, Whose},
+    meter::{Meter, Whose},
     name::Name,
     outcome::Outcome,
     registered::{Listed, Registered},
@@ -62,6 +64,15 @@ struct Shared {
     rejected: RejectionCounters,
     meter: Meter<Handles>,
     name: Name,
+    /// Of a bulkhead that is one of a keyed one's.
+    of: Option<Of>,
+}
+
+/// Which one of a keyed bulkhead's it is, and where what is refused of all keys is counted.
+pub(super) struct Of {
+    /// Is shown and nothing else, so no panic leaves it half-way.
+    pub(super) key: AssertUnwindSafe<Box<dyn fmt::Debug + Send + Sync>>,
+    pub(super) rejected: Arc<RejectionCounters>,
 }
 
 impl Bulkhead {
@@ -87,6 +98,18 @@ impl Bulkhead {
     #[track_caller]
     pub fn with_config(name: impl Into<Name>, config: BulkheadConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
+        let bulkhead = Self::unlisted(name.into().required(), config, None, Meter::new())?;
+        ALL.add(&bulkhead.shared);
+        Ok(bulkhead)
+    }
+
+    /// A bulkhead that the registry doesn't show: it is one of a keyed one's. Its settings have been validated.
+    pub(super) fn unlisted(
+        name: Name,
+        config: BulkheadConfig,
+        of: Option<Of>,
+        meter: Meter<Handles>,
+    ) -> Result<Self, InvalidConfig> {
         let bulkhead = Self {
             shared: Arc::new(Shared {
                 gate: Gate::new(0),
@@ -94,12 +117,12 @@ impl Bulkhead {
                 limiter: Limiter::default(),
                 made: Instant::now(),
                 rejected: RejectionCounters::default(),
-                meter: Meter::new(),
-                name: name.into().required(),
+                meter,
+                name,
+                of,
             }),
         };
         bulkhead.apply(&config)?;
-        ALL.add(&bulkhead.shared);
         Ok(bulkhead)
     }
 
@@ -177,14 +200,14 @@ impl Bulkhead {
         self.enter(caller.standing(self)).ok_or_else(|| self.refuse(Reason::BulkheadFull))
     }
 
-    /// A permit, waiting for one as the settings say: not at all, for `max_wait`, or with [`WhenFull::Pause`] for as
-    /// long as it takes. Who came first is served first.
+    /// A permit, waiting for one as the settings say: not at all, for `max_wait`, or with
+    /// [`WhenFull::Pause`](crate::bulkhead::WhenFull::Pause) for as long as it takes. Who came first is served first.
     ///
     /// # Errors
     ///
     /// With [`Reason::BulkheadFull`] where calls do not queue, [`Reason::QueueFull`] if `max_queue` others wait,
     /// [`Reason::WaitExpired`] after `max_wait`, and [`Reason::DeadlinePassed`] once the task's
-    /// [deadline](Deadline::current) has passed while it waited or before it would have had to.
+    /// [deadline](crate::Deadline::current) has passed while it waited or before it would have had to.
     ///
     /// # Panics
     ///
@@ -215,23 +238,9 @@ impl Bulkhead {
         self.acquire_with(caller.standing(self)).await
     }
 
-    async fn acquire_with(&self, standing: Standing) -> Result<Permit, Rejection> {
-        if let Some(permit) = self.enter(standing) {
-            return Ok(permit);
-        }
-        let longest = match self.when_full() {
-            WhenFull::Reject => Some(self.shared.settings.max_wait()),
-            WhenFull::Pause => None,
-        };
-        match self.wait_within(longest, standing)? {
-            Admission::Admitted(permit) => Ok(permit),
-            Admission::Queued(wait) => wait.await,
-        }
-    }
-
-    #[inline]
-    pub(super) fn when_full(&self) -> WhenFull {
-        self.shared.settings.when_full()
+    /// Whose it is, of a keyed bulkhead's.
+    pub(super) fn key(&self) -> Option<&dyn fmt::Debug> {
+        Some(&**self.shared.of.as_ref()?.key)
     }
 
     #[inline]
@@ -242,38 +251,6 @@ impl Bulkhead {
     /// Whether somebody else has this bulkhead too: a handle, a service, a permit.
     pub(super) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.shared) > 1
-    }
-
-    #[inline]
-    pub(super) fn enter(&self, standing: Standing) -> Option<Permit> {
-        if self.gate().try_enter() {
-            return Some(Permit::of(self.clone(), Stamp::PLAIN));
-        }
-        if self.gate().is_marked() { self.enter_marked(standing) } else { None }
-    }
-
-    /// For a gate that has more to it than a limit.
-    #[cold]
-    #[inline(never)]
-    fn enter_marked(&self, standing: Standing) -> Option<Permit> {
-        let gate = self.gate();
-        if gate.is_sorted() {
-            gate.try_enter_sorted(standing, Instant::now()).then(|| self.counted_permit(standing.slot))
-        } else if gate.is_measured() {
-            gate.try_enter_measured().then(|| Permit::of(self.clone(), self.begun(Stamp::PLAIN)))
-        } else {
-            None
-        }
-    }
-
-    /// A permit for somebody whom the gate has let in by way of its lock.
-    pub(super) fn counted_permit(&self, slot: u8) -> Permit {
-        Permit::of(self.clone(), self.begun(Stamp::PLAIN.counted_in(slot)))
-    }
-
-    /// As of a call that begins now.
-    pub(super) fn begun(&self, stamp: Stamp) -> Stamp {
-        if self.gate().is_measured() { stamp.begun(self.age()) } else { stamp }
     }
 
     /// A call has ended; its permit has not been given back yet.
@@ -297,72 +274,17 @@ impl Bulkhead {
     }
 
     fn whose(&self) -> Whose<'_> {
-        Whose { policy: "bulkhead", name: self.name() }
+        meter::whose(self.name())
     }
 
     /// How long ago the bulkhead was made.
     fn age(&self) -> Duration {
         self.shared.made.elapsed()
     }
-
-    /// Comes in, or into the queue. `None` if that is full too.
-    pub(super) fn enter_or_wait(&self, standing: Standing, now: Instant) -> Option<Admission<Waiter>> {
-        match self.gate().enter_or_wait(self.shared.settings.max_queue(), standing, now) {
-            Entry::Admitted => Some(Admission::Admitted(self.counted_permit(standing.slot))),
-            Entry::Queued(ticket) => {
-                let waiter = Waiter::new(self.clone(), ticket, Stopwatch::started(now));
-                event::queued(self);
-                Some(Admission::Queued(waiter))
-            }
-            Entry::QueueFull => None,
-        }
-    }
-
-    /// For a call that has found no permit, and can't be paused any more.
-    pub(super) fn queue_or_refuse(&self, standing: Standing) -> Result<Admission<Wait>, Rejection> {
-        match self.when_full() {
-            WhenFull::Reject => self.wait_within(Some(self.shared.settings.max_wait()), standing),
-            // Its service was ready only because there was no place among the paused.
-            WhenFull::Pause => Err(self.refuse(Reason::QueueFull)),
-        }
-    }
-
-    fn wait_within(&self, longest: Option<Duration>, standing: Standing) -> Result<Admission<Wait>, Rejection> {
-        if longest == Some(Duration::ZERO) {
-            return Err(self.refuse(Reason::BulkheadFull));
-        }
-        let (now, deadline) = (Instant::now(), Deadline::current());
-        if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
-            return Err(self.refuse(Reason::DeadlinePassed));
-        }
-        match self.enter_or_wait(standing, now) {
-            Some(Admission::Admitted(permit)) => Ok(Admission::Admitted(permit)),
-            Some(Admission::Queued(waiter)) => {
-                let patience = Patience::new(longest, deadline, self.gate().is_sorted(), now);
-                Ok(Admission::Queued(Wait::new(waiter, patience, now)))
-            }
-            None => Err(self.refuse(Reason::QueueFull)),
-        }
-    }
-
-    #[cold]
-    pub(super) fn refuse(&self, reason: Reason) -> Rejection {
-        self.shared.rejected.count(reason);
-        self.meter().refused(reason);
-        event::refused(self, reason);
-        Rejection::new("bulkhead", self.name().clone(), reason)
-    }
-}
-
-/// How the bulkhead took a call that it did not refuse.
-#[derive(Debug)]
-pub(super) enum Admission<W> {
-    Admitted(Permit),
-    Queued(W),
 }
 
 impl Listed for Bulkhead {
-    const KIND: &'static str = "bulkhead";
+    const KIND: &'static str = POLICY;
 
     fn listed() -> Vec<Self> {
         ALL.alive().into_iter().map(|shared| Self { shared }).collect()

@@ -1,7 +1,9 @@
 //! What a bulkhead counts for those who watch it from outside.
 
+use super::POLICY;
 use crate::{
     meter::{Calls, Counter, Histogram, Metric, Register, Whose, rejections},
+    name::Name,
     rejection::Reason,
 };
 
@@ -12,6 +14,12 @@ const QUEUED: Metric = Metric {
 const LIMIT_CHANGES: Metric =
     Metric { name: "buttress_bulkhead_limit_changes_total", help: "Changes of an adaptive limit." };
 
+const FORGOTTEN: Metric = Metric {
+    name: "buttress_bulkhead_keys_forgotten_total",
+    help: "Keys that were forgotten to make room for others.",
+};
+
+/// All keys' bulkheads of a keyed one have the same.
 #[derive(Debug)]
 pub(super) struct Handles {
     pub(super) calls: Calls,
@@ -51,11 +59,20 @@ impl Register for Handles {
     }
 }
 
+pub(super) fn whose(name: &Name) -> Whose<'_> {
+    Whose { policy: POLICY, name }
+}
+
+/// Seldom enough to be looked up each time.
+pub(super) fn forgotten(name: &Name) {
+    Counter::register(FORGOTTEN, whose(name), &[]).increment();
+}
+
 #[cfg(feature = "metrics")]
 pub(super) mod gauges {
-    use super::{Metric, Whose};
+    use super::{Metric, Whose, whose};
     use crate::{
-        bulkhead::{BulkheadSnapshot, PartitionSnapshot},
+        bulkhead::{BulkheadSnapshot, KeyedBulkheadSnapshot, PartitionSnapshot},
         metrics::Gauges,
     };
 
@@ -69,6 +86,17 @@ pub(super) mod gauges {
         Metric { name: "buttress_bulkhead_partition_in_flight", help: "How many calls of a partition are inside." };
     const PARTITION_WAITING: Metric =
         Metric { name: "buttress_bulkhead_partition_waiting", help: "How many calls of a partition queue." };
+
+    const KEYS: Metric =
+        Metric { name: "buttress_bulkhead_keys", help: "How many keys a keyed bulkhead has bulkheads for." };
+
+    pub(in crate::bulkhead) fn of_keys(snapshot: &KeyedBulkheadSnapshot, gauges: &mut Gauges) {
+        let whose = whose(&snapshot.name);
+        gauges.add(LIMIT, whose, snapshot.limit as u64);
+        gauges.add(IN_FLIGHT, whose, snapshot.in_flight as u64);
+        gauges.add(WAITING, whose, snapshot.waiting as u64);
+        gauges.add(KEYS, whose, snapshot.keys as u64);
+    }
 
     pub(in crate::bulkhead) fn of(
         whose: Whose<'_>,

@@ -30,6 +30,28 @@
 //! `ConcurrencyLimit`, outside of a bulkhead that queues. A service that pauses asks for its permit first and the inner
 //! service second; made ready and not called, it keeps its permit until it is dropped.
 //!
+//! # One service, many hosts
+//!
+//! A bulkhead before a client that talks to many hosts, or around a server that many tenants use, is full for all of them when
+//! one hangs. [`keyed`](BulkheadLayer::keyed) makes it a bulkhead for each key that is found in the request, and bounds how
+//! many it keeps; a key with calls is never forgotten, so that none has two limits. Where the tenants are few and known,
+//! [`partition`](BulkheadLayer::partition) does more: their shares are guaranteed, lent while they are idle, and together
+//! never more than one limit.
+//!
+//! ```
+//! use buttress::BulkheadLayer;
+//! use http::Request;
+//!
+//! fn tenant<B>(request: &Request<B>) -> u32 {
+//!     let header = request.headers().get("x-tenant").and_then(|id| id.to_str().ok());
+//!     header.and_then(|id| id.parse().ok()).unwrap_or(0)
+//! }
+//!
+//! let layer = BulkheadLayer::http("reports").max_concurrent(4).keyed(tenant::<String>).max_keys(10_000);
+//! let bulkheads = layer.handle();
+//! assert!(bulkheads.get(&7).is_none(), "nobody has called yet");
+//! ```
+//!
 //! # What else there is to it
 //!
 //! A plain bulkhead is one word and a queue. What follows costs only who uses it:
@@ -122,6 +144,7 @@ mod config;
 mod event;
 pub mod future;
 mod handle;
+mod keyed;
 mod layer;
 mod meter;
 mod permit;
@@ -137,9 +160,17 @@ pub use self::{
     adaptive::{Adaptive, Aimd, Algorithm, Correlation, Gradient2, Vegas},
     config::{BulkheadConfig, Partition, Priorities, QueueOrder, WhenFull},
     handle::Bulkhead,
+    keyed::{
+        AnyKeyedBulkhead, KeyedBulkhead, KeyedBulkheadConfig, KeyedBulkheadLayer, KeyedBulkheadService,
+        KeyedBulkheadSnapshot,
+    },
     layer::BulkheadLayer,
     permit::Permit,
     service::BulkheadService,
     snapshot::{BulkheadSnapshot, PartitionSnapshot, Rejections},
     sort::{Alike, ByPartition, ByPriority, Caller, Inherited, Scope, Sort},
 };
+pub use crate::keyed::Key;
+
+/// What this policy is called in rejections, events and metrics.
+const POLICY: &str = "bulkhead";

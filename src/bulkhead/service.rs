@@ -16,9 +16,10 @@ use crate::{
         permit::Permit,
         sort::{Alike, Scope, Sort},
         state::Standing,
-        wait::Waiter,
+        wait::{Wait, Waiter},
     },
     protocol::Protocol,
+    rejection::Rejection,
 };
 
 /// Calls the inner service with a permit, or not at all. Made by [`BulkheadLayer`](crate::BulkheadLayer).
@@ -56,7 +57,7 @@ impl<S, P, K> BulkheadService<S, P, K> {
     /// What a service gets that is to wait for a permit; nothing if too many wait already.
     #[cold]
     fn line_up(&self) -> Option<Place> {
-        Some(match self.bulkhead.enter_or_wait(Standing::default(), Instant::now())? {
+        Some(match self.bulkhead.enter_or_wait(Standing::default(), Instant::now()).ok()? {
             Admission::Admitted(permit) => Place::Reserved(permit),
             Admission::Queued(waiter) => Place::Paused(Box::new(waiter)),
         })
@@ -117,14 +118,17 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         self.in_turn = false;
-        let (place, scope) = self.sort.sort(&self.protocol, &mut request, &self.bulkhead);
-        let permit = if self.place.is_some() { self.take_place() } else { self.bulkhead.enter(place.0) };
+        // First the partition: whoever tells it sees the request as it came.
+        let slot = self.sort.slot(&request, &self.bulkhead);
+        let (priority, scope) = self.sort.priority(&self.protocol, &mut request);
+        let standing = Standing { priority, slot };
+        let permit = if self.place.is_some() { self.take_place() } else { self.bulkhead.enter(standing) };
         match permit {
             Some(permit) => {
                 let inner = scope.run(|| self.inner.call(request));
                 ResponseFuture::called(inner, self.protocol.clone(), permit, scope)
             }
-            None => self.call_when_full(request, place.0, scope),
+            None => self.call_when_full(request, standing, scope),
         }
     }
 }
@@ -140,18 +144,34 @@ impl<S, P: Clone, K> BulkheadService<S, P, K> {
     where
         S: Service<Req> + Clone,
     {
-        match self.bulkhead.queue_or_refuse(standing) {
-            Ok(Admission::Admitted(permit)) => {
-                let inner = scope.run(|| self.inner.call(request));
-                ResponseFuture::called(inner, self.protocol.clone(), permit, scope)
-            }
-            Ok(Admission::Queued(wait)) => {
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
-                ResponseFuture::queued(wait, ready, request, self.protocol.clone(), scope)
-            }
-            Err(rejection) => ResponseFuture::refused(Box::new(rejection), self.protocol.clone(), scope),
+        let admission = self.bulkhead.queue_or_refuse(standing);
+        call_as_admitted(&mut self.inner, admission, request, self.protocol.clone(), scope)
+    }
+}
+
+/// Calls with the permit, lets the call queue, or refuses it.
+pub(super) fn call_as_admitted<S, Req, P, C>(
+    inner: &mut S,
+    admission: Result<Admission<Wait>, Rejection>,
+    request: Req,
+    protocol: P,
+    scope: C,
+) -> ResponseFuture<S, Req, P, C>
+where
+    S: Service<Req> + Clone,
+    C: Scope,
+{
+    match admission {
+        Ok(Admission::Admitted(permit)) => {
+            let inner = scope.run(|| inner.call(request));
+            ResponseFuture::called(inner, protocol, permit, scope)
         }
+        Ok(Admission::Queued(wait)) => {
+            let clone = inner.clone();
+            let ready = mem::replace(inner, clone);
+            ResponseFuture::queued(wait, ready, request, protocol, scope)
+        }
+        Err(rejection) => ResponseFuture::refused(Box::new(rejection), protocol, scope),
     }
 }
 

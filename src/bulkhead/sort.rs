@@ -52,9 +52,13 @@ pub trait Sort<P, Req>: sealed::Sealed {
     /// What the call's future runs in.
     type Scope: Scope;
 
-    /// What this call is, and what runs in consequence.
+    /// How much this call matters, and what its future runs in for that reason. The request carries it on from here.
     #[doc(hidden)]
-    fn sort(&self, protocol: &P, request: &mut Req, bulkhead: &Bulkhead) -> (Place, Self::Scope);
+    fn priority(&self, protocol: &P, request: &mut Req) -> (Priority, Self::Scope);
+
+    /// The slot of this call's partition. Each bulkhead has slots of its own.
+    #[doc(hidden)]
+    fn slot(&self, request: &Req, bulkhead: &Bulkhead) -> u8;
 }
 
 /// What a call's future runs in: nothing, or its priority.
@@ -62,11 +66,6 @@ pub trait Scope: sealed::Sealed {
     #[doc(hidden)]
     fn run<R>(&self, f: impl FnOnce() -> R) -> R;
 }
-
-/// A call's standing, opaque outside.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Place(pub(super) Standing);
 
 /// All calls are alike: what a layer begins with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -93,8 +92,13 @@ impl<P, Req> Sort<P, Req> for Alike {
     type Scope = ();
 
     #[inline(always)]
-    fn sort(&self, _protocol: &P, _request: &mut Req, _bulkhead: &Bulkhead) -> (Place, ()) {
-        (Place::default(), ())
+    fn priority(&self, _protocol: &P, _request: &mut Req) -> (Priority, ()) {
+        (Priority::default(), ())
+    }
+
+    #[inline(always)]
+    fn slot(&self, _request: &Req, _bulkhead: &Bulkhead) -> u8 {
+        0
     }
 }
 
@@ -107,13 +111,15 @@ where
 {
     type Scope = Priority;
 
-    fn sort(&self, protocol: &P, request: &mut Req, bulkhead: &Bulkhead) -> (Place, Priority) {
+    fn priority(&self, protocol: &P, request: &mut Req) -> (Priority, Priority) {
         let inherited = || protocol.inherited(request).or_else(Priority::current);
         let priority = (self.priority)(request).into().or_else(inherited).unwrap_or_default();
-        let (mut place, _) = self.rest.sort(protocol, request, bulkhead);
-        place.0.priority = priority;
         protocol.carry(request, priority);
-        (place, priority)
+        (priority, priority)
+    }
+
+    fn slot(&self, request: &Req, bulkhead: &Bulkhead) -> u8 {
+        self.rest.slot(request, bulkhead)
     }
 }
 
@@ -124,11 +130,12 @@ where
 {
     type Scope = K::Scope;
 
-    fn sort(&self, protocol: &P, request: &mut Req, bulkhead: &Bulkhead) -> (Place, K::Scope) {
-        let slot = bulkhead.gate().slot((self.name)(request));
-        let (mut place, scope) = self.rest.sort(protocol, request, bulkhead);
-        place.0.slot = slot;
-        (place, scope)
+    fn priority(&self, protocol: &P, request: &mut Req) -> (Priority, K::Scope) {
+        self.rest.priority(protocol, request)
+    }
+
+    fn slot(&self, request: &Req, bulkhead: &Bulkhead) -> u8 {
+        bulkhead.gate().slot((self.name)(request))
     }
 }
 

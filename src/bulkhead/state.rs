@@ -3,6 +3,7 @@
 mod codel;
 mod compartments;
 mod queue;
+mod ticket;
 mod word;
 
 use std::task::Waker;
@@ -15,10 +16,10 @@ use self::word::Word;
 pub(crate) use self::{
     compartments::{Compartment, KEPT_FOR},
     queue::Turn,
+    ticket::{Entry, Standing, Ticket},
 };
 use crate::{
     bulkhead::{config::BulkheadConfig, snapshot::PartitionSnapshot},
-    priority::Priority,
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
 };
 
@@ -54,41 +55,6 @@ use crate::{
 pub(crate) struct Gate {
     word: AtomicU64,
     queue: Mutex<Queue>,
-}
-
-/// What a call is to the gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Standing {
-    pub(crate) priority: Priority,
-    /// The slot of its partition.
-    pub(crate) slot: u8,
-}
-
-/// A place in the queue, higher for who came later. Whoever has it must [leave](Gate::leave) or learn what has become of
-/// it, once.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket {
-    number: u64,
-    standing: Standing,
-}
-
-impl Ticket {
-    /// The slot of its partition.
-    pub(crate) fn slot(&self) -> u8 {
-        self.standing.slot
-    }
-}
-
-/// How the gate took somebody who may wait.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Entry {
-    /// Came in, and has a place to give back.
-    Admitted,
-    /// Waits.
-    Queued(Ticket),
-    /// Neither: the queue is full as well.
-    QueueFull,
 }
 
 impl Gate {
@@ -131,6 +97,18 @@ impl Gate {
         self.load().has(Word::SORTED)
     }
 
+    /// Lets nobody in any more, if there is nobody inside and nobody waits; whether that is so.
+    ///
+    /// It is one operation on the word that says so: who comes at the same time is inside before it, and the gate stays as
+    /// it is, or finds the gate retired.
+    pub(crate) fn retire(&self) -> bool {
+        self.update(|word| word.is_deserted().then(|| word.marked(Word::RETIRED, true))).is_ok()
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.load().has(Word::RETIRED)
+    }
+
     /// Other rules for who comes next; follow with [`hand_over`](Self::hand_over).
     ///
     /// # Errors
@@ -158,8 +136,7 @@ impl Gate {
     /// Comes in by way of the lock, if the rules allow it.
     pub(crate) fn try_enter_sorted(&self, standing: Standing, now: Instant) -> bool {
         let (mut queue, late) = self.queue_at(now);
-        let enters =
-            self.update(|word| queue.is_open_to(standing, word.counts()).then(|| word.one_more_inside())).is_ok();
+        let enters = self.update(|word| queue.lets_in(standing, word).then(|| word.one_more_inside())).is_ok();
         queue.compartments.get_mut(standing.slot).asked(enters, self.counts().limit);
         drop(queue);
         late.into_iter().for_each(Waker::wake);
@@ -175,10 +152,10 @@ impl Gate {
         }
         let (mut queue, mut wake) = self.queue_at(now);
         let step = |word: Word| {
-            if queue.is_open_to(standing, word.counts()) {
+            if queue.lets_in(standing, word) {
                 Some(word.one_more_inside())
             } else {
-                (word.waiting() < max_queue).then(|| word.one_more_waiting())
+                (word.waiting() < max_queue && !word.has(Word::RETIRED)).then(|| word.one_more_waiting())
             }
         };
         let entry = match self.update(step) {
@@ -187,6 +164,7 @@ impl Gate {
                 Entry::Admitted
             }
             Ok(_) => Entry::Queued(queue.push(standing, now)),
+            Err(word) if word.has(Word::RETIRED) => Entry::Retired,
             Err(word) => match queue.evict_for(standing.priority) {
                 // One goes and one comes, so the word stays as it is.
                 Some(evicted) => {

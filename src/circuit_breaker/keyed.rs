@@ -10,6 +10,6 @@ pub use self::{
     any::AnyKeyedCircuitBreaker,
     config::KeyedCircuitBreakerConfig,
     layer::KeyedCircuitBreakerLayer,
-    policy::{Key, KeyedCircuitBreaker, KeyedCircuitBreakerSnapshot},
+    policy::{KeyedCircuitBreaker, KeyedCircuitBreakerSnapshot},
     service::KeyedCircuitBreakerService,
 };

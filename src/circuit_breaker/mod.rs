@@ -120,7 +120,7 @@ pub use self::{
     config::{CircuitBreakerConfig, SlowCalls, WhenOpen, Window},
     event::{Change, ChangeReason, State},
     keyed::{
-        AnyKeyedCircuitBreaker, Key, KeyedCircuitBreaker, KeyedCircuitBreakerConfig, KeyedCircuitBreakerLayer,
+        AnyKeyedCircuitBreaker, KeyedCircuitBreaker, KeyedCircuitBreakerConfig, KeyedCircuitBreakerLayer,
         KeyedCircuitBreakerService, KeyedCircuitBreakerSnapshot,
     },
     layer::CircuitBreakerLayer,
@@ -128,6 +128,7 @@ pub use self::{
     service::CircuitBreakerService,
     watch::{Changes, NamedChange, NamedChanges},
 };
+pub use crate::keyed::Key;
 
 pub(crate) use self::watch::watch_all;
 

@@ -149,6 +149,86 @@ fn fewer_keys_can_be_kept_from_now_on_and_one_can_be_forgotten() {
     assert_eq!(keys(&keyed), HashSet::from([0, 1, 2, 4, 96, 97, 98, 99, 100, 101]));
 }
 
+/// A value that can't go while it is in use, and can't be used any more once it has gone.
+#[derive(Debug, Default)]
+struct Stays(AtomicU8);
+
+const IDLE: u8 = 0;
+const USED: u8 = 1;
+const GONE: u8 = 2;
+
+impl Stays {
+    fn turn(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl Ranked for Stays {
+    fn rank(&self) -> Rank {
+        if self.0.load(Ordering::Relaxed) == USED { Rank::InUse } else { Rank::Idle }
+    }
+
+    fn let_go(&self) -> bool {
+        self.turn(IDLE, GONE)
+    }
+}
+
+/// Begins to use a key, if there is room for it.
+fn begin(keyed: &Keyed<u32, Stays>, key: u32) -> Option<bool> {
+    keyed.try_with(&key, Stays::default, |_| (), |value| value.turn(IDLE, USED))
+}
+
+fn end(keyed: &Keyed<u32, Stays>, key: u32) {
+    assert!(keyed.peek(&key).expect("it stays").value.turn(USED, IDLE));
+}
+
+#[test]
+fn what_refuses_to_go_stays_and_where_nothing_goes_there_is_no_room() {
+    let keyed = Keyed::new(3);
+    (0..3).for_each(|key| assert_eq!(begin(&keyed, key), Some(true)));
+    assert_eq!(begin(&keyed, 3), None);
+    assert_eq!((keyed.len(), keyed.forgotten()), (3, 0));
+    end(&keyed, 1);
+    assert_eq!(begin(&keyed, 3), Some(true));
+    assert_eq!(keyed.entries().iter().map(|entry| entry.key).collect::<HashSet<_>>(), HashSet::from([0, 2, 3]));
+
+    assert!(keyed.set_max_keys(1).is_empty(), "none can go");
+    assert_eq!((begin(&keyed, 4), keyed.len()), (None, 3));
+    end(&keyed, 0);
+    end(&keyed, 2);
+    assert_eq!((begin(&keyed, 4), keyed.len()), (None, 1), "those that are too many go with the next new key");
+    end(&keyed, 3);
+    assert_eq!((begin(&keyed, 4), keyed.len(), keyed.forgotten()), (Some(true), 1, 4));
+}
+
+#[test]
+fn one_that_goes_is_never_in_use_whoever_races() {
+    const KEYS: u32 = 12;
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let keyed = Keyed::new(4);
+    let inside: [AtomicUsize; KEYS as usize] = Default::default();
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let (keyed, inside) = (&keyed, &inside);
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed ^ thread);
+                for _ in 0..20_000 {
+                    let key = random.u32(0..KEYS);
+                    if begin(keyed, key) == Some(true) {
+                        let before = inside[key as usize].fetch_add(1, Ordering::SeqCst);
+                        assert_eq!(before, 0, "somebody uses another value of this key");
+                        inside[key as usize].fetch_sub(1, Ordering::SeqCst);
+                        end(keyed, key);
+                    }
+                    assert!(keyed.len() <= 4);
+                }
+            });
+        }
+    });
+    assert!(keyed.forgotten() > 100, "{}", keyed.forgotten());
+}
+
 #[test]
 fn there_are_never_more_than_so_many_whoever_races() {
     const MAX: usize = 64;

@@ -5,5 +5,5 @@ mod policy;
 
 pub use self::{
     layer::{KeyedRateLimitLayer, KeyedRateLimitService},
-    policy::{Key, KeyedRateLimit, KeyedRateLimitConfig, KeyedRateLimitSnapshot},
+    policy::{KeyedRateLimit, KeyedRateLimitConfig, KeyedRateLimitSnapshot},
 };

@@ -117,11 +117,10 @@ pub use self::{
     announce::Announce,
     config::RateLimitConfig,
     handle::RateLimit,
-    keyed::{
-        Key, KeyedRateLimit, KeyedRateLimitConfig, KeyedRateLimitLayer, KeyedRateLimitService, KeyedRateLimitSnapshot,
-    },
+    keyed::{KeyedRateLimit, KeyedRateLimitConfig, KeyedRateLimitLayer, KeyedRateLimitService, KeyedRateLimitSnapshot},
     layer::RateLimitLayer,
     service::RateLimitService,
     snapshot::RateLimitSnapshot,
     weigh::{One, Weigh},
 };
+pub use crate::keyed::Key;

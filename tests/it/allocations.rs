@@ -74,6 +74,12 @@ fn accept_paths_do_not_allocate() {
     assert_eq!(over_http(BulkheadLayer::http("b")), 0, "bulkhead, http");
     assert_eq!(over_http(BulkheadLayer::grpc("b")), 0, "bulkhead, grpc");
     assert_eq!(plain(BulkheadLayer::new("b").adaptive(Adaptive::default())), 0, "bulkhead, adaptive");
+    let keyed = BulkheadLayer::new("b").keyed(|key: &u64| *key);
+    assert_eq!(plain(keyed), 0, "bulkhead a key, a known key, plain");
+    let keyed = BulkheadLayer::http("b").keyed(|request: &Request<()>| request.uri().authority().cloned());
+    assert_eq!(over_http(keyed), 0, "bulkhead a key, a known key, http");
+    let keyed = BulkheadLayer::grpc("b").adaptive(Adaptive::default()).keyed(|_: &Request<()>| "inventory");
+    assert_eq!(over_http(keyed), 0, "bulkhead a key, a known key, adaptive, grpc");
     assert_eq!(plain(CircuitBreakerLayer::new("c")), 0, "circuit breaker, plain");
     assert_eq!(over_http(CircuitBreakerLayer::http("c")), 0, "circuit breaker, http");
     let all_rules = CircuitBreakerLayer::new("c").slow_calls(Duration::from_secs(1), 0.5).consecutive_failures(5);
@@ -171,6 +177,14 @@ fn a_key_takes_no_more_memory_than_the_documentation_says() {
     let each = info.bytes_current / KEYS as i64;
     assert!(each < 2048, "{each} bytes a key");
     assert_eq!(breakers.len() as u64, KEYS);
+
+    let plain = BulkheadLayer::new("b").keyed(|key: &u64| *key).handle();
+    let adaptive = BulkheadLayer::new("b").adaptive(Adaptive::default()).keyed(|key: &u64| *key).handle();
+    for (bulkheads, at_most) in [(plain, 1024), (adaptive, 3584)] {
+        let info = allocation_counter::measure(|| (0..KEYS).for_each(|key| drop(bulkheads.try_acquire(&key))));
+        let each = info.bytes_current / KEYS as i64;
+        assert!(each < at_most, "{each} bytes a key");
+    }
 }
 
 /// Fails every other time, with an error that takes no memory.

@@ -4,6 +4,7 @@ mod adaptive;
 mod bodies;
 mod carried;
 mod crowd;
+mod keyed;
 mod order;
 mod partitions;
 mod pause;

@@ -64,6 +64,16 @@ fn the_default_adaptive_limit_keeps_nine_tenths_of_the_capacity_at_twice_the_loa
 }
 
 #[test]
+fn those_that_remember_the_beginning_are_not_fooled_by_good_luck_in_it() {
+    for (name, build) in [("Vegas", stack::vegas as Build), ("Gradient2", stack::gradient2)] {
+        for seed in 1..=8 {
+            let kept = goodput(&steady(seed, build, 2.0));
+            assert!(kept >= 0.9, "{name}: {kept} with seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn so_it_does_when_work_has_a_long_tail_and_when_waiting_calls_slow_the_others_down() {
     for (work, slowdown) in [(Work::Lognormal(1.0), 0.0), (Work::Exponential, 0.2)] {
         let mut plan = steady(SEEDS[0], stack::correlation, 2.0);

@@ -13,7 +13,10 @@ use crate::{
 ///
 /// Averages, and not best latencies, are compared, so that it suits calls of all sizes. What Netflix's does not do: drops
 /// make the limit smaller (Netflix's ignores them, and grows under timeouts, which are the evenest of latencies), and the
-/// queue is allowed for only while latency doesn't rise, without which a moderate overload lets the limit creep up.
+/// queue is allowed for only while latency doesn't rise, without which a moderate overload lets the limit creep up. For the
+/// same reason Netflix's tolerance of a half is one of 3 % here, of latencies averaged over five windows: neither the chance
+/// that is in them nor that in the first ones they are held against brings the limit down for good, and an overload that lasts
+/// brings it up by some 3 % in each [`long_window`](Self::long_window).
 /// A limit that begins in the midst of an overload stays there.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -44,16 +47,20 @@ impl Gradient2 {
     }
 }
 
+/// What of a rise in latency is taken for chance.
+const TOLERANCE: f64 = 1.03;
+
 /// What it remembers.
 #[derive(Debug)]
 pub(super) struct State {
     settings: Gradient2,
+    short: Average,
     long: Average,
 }
 
 impl State {
     pub(super) fn new(settings: Gradient2) -> Self {
-        Self { long: Average::over(settings.long_window), settings }
+        Self { short: Average::over(5), long: Average::over(settings.long_window), settings }
     }
 
     pub(super) fn next(&mut self, load: &Load) -> (f64, Reason) {
@@ -62,13 +69,14 @@ impl State {
         }
         let Some(short) = load.mean else { return (load.limit, Reason::Unused) };
         let mut long = self.long.add(short);
+        let short = self.short.add(short);
         if long > 2.0 * short {
             long = self.long.lower(0.9);
         }
         if !load.used {
             return (load.limit, Reason::Unused);
         }
-        let gradient = (long / short).clamp(0.5, 1.0);
+        let gradient = (TOLERANCE * long / short).clamp(0.5, 1.0);
         let queue = if gradient < 1.0 { 0.0 } else { self.settings.queue as f64 };
         let aim = load.limit * gradient + queue;
         let next = load.limit + (aim - load.limit) * self.settings.smoothing;

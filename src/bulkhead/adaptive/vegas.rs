@@ -14,9 +14,10 @@ use crate::{
 /// Up while fewer than [`alpha`](Self::alpha) steps wait, down when more than [`beta`](Self::beta) do; a step is one call,
 /// two at a limit of a hundred, three at a thousand.
 ///
-/// The best latency is that of the last two [`epoch`](Self::epoch)s. Netflix's takes an arbitrary sample for the best one
-/// every so often, which under load is a bad one, and lets the limit creep up; nobody is kept waiting for a probe in
-/// either. A limit that begins in the midst of an overload takes that for the best there is.
+/// The best latency is that of the last two [`epoch`](Self::epoch)s, each five windows taken together: the best of hundreds of
+/// single windows would be the luckiest, and the limit far too low for as long as that is remembered. Netflix's takes an
+/// arbitrary sample for the best one every so often, which under load is a bad one, and lets the limit creep up; nobody is
+/// kept waiting for a probe in either. A limit that begins in the midst of an overload takes that for the best there is.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -46,18 +47,24 @@ impl Vegas {
     }
 }
 
+/// How many windows a best latency is the mean of.
+const TOGETHER: u32 = 5;
+
 /// What it remembers.
 #[derive(Debug)]
 pub(super) struct State {
     settings: Vegas,
     windows: u32,
+    /// The latencies that are not yet compared, and how many they are.
+    sum: f64,
+    summed: u32,
     best: f64,
     best_before: f64,
 }
 
 impl State {
     pub(super) fn new(settings: Vegas) -> Self {
-        Self { settings, windows: 0, best: f64::INFINITY, best_before: f64::INFINITY }
+        Self { settings, windows: 0, sum: 0.0, summed: 0, best: f64::INFINITY, best_before: f64::INFINITY }
     }
 
     pub(super) fn next(&mut self, load: &Load) -> (f64, Reason) {
@@ -87,7 +94,15 @@ impl State {
         if self.windows > self.settings.epoch {
             (self.windows, self.best_before, self.best) = (1, self.best, f64::INFINITY);
         }
-        self.best = self.best.min(latency);
-        self.best.min(self.best_before)
+        self.sum += latency;
+        self.summed += 1;
+        let mean = self.sum / f64::from(self.summed);
+        if self.summed == TOGETHER {
+            self.best = self.best.min(mean);
+            (self.sum, self.summed) = (0.0, 0);
+        }
+        let best = self.best.min(self.best_before);
+        // Of the first few it is the best there is.
+        if best.is_finite() { best } else { mean }
     }
 }

@@ -61,7 +61,7 @@ impl Room {
         match self.gate.enter_or_wait(Gate::MOST, Standing::default(), now()) {
             Entry::Admitted => {}
             Entry::Queued(ticket) => self.await_turn(&ticket),
-            Entry::QueueFull => unreachable!("there is no bound"),
+            Entry::QueueFull | Entry::Retired => unreachable!("there is no bound, and it is never retired"),
         }
         self.touch();
         self.gate.exit(now);
@@ -165,7 +165,7 @@ fn who_gives_up_at_the_moment_of_being_let_in_gives_the_place_back_once() {
                     room.gate.exit(now);
                 }
             }
-            Entry::QueueFull => unreachable!("there is no bound"),
+            Entry::QueueFull | Entry::Retired => unreachable!("there is no bound, and it is never retired"),
         }
     }
     bounded(|| {
@@ -210,7 +210,7 @@ fn a_limit_lowered_and_raised_while_others_come_and_go_leaves_nobody_behind() {
         match room.gate.enter_or_wait(Gate::MOST, Standing::default(), now()) {
             Entry::Admitted => {}
             Entry::Queued(ticket) => room.await_turn(&ticket),
-            Entry::QueueFull => unreachable!("there is no bound"),
+            Entry::QueueFull | Entry::Retired => unreachable!("there is no bound, and it is never retired"),
         }
         room.gate.exit(now);
     }
@@ -227,7 +227,7 @@ fn a_bounded_queue_is_never_longer_than_its_bound() {
         match room.gate.enter_or_wait(1, Standing::default(), now()) {
             Entry::Admitted => {}
             Entry::Queued(ticket) => room.await_turn(&ticket),
-            Entry::QueueFull => return,
+            Entry::QueueFull | Entry::Retired => return,
         }
         assert!(room.gate.counts().waiting <= 1);
         room.touch();
@@ -298,5 +298,36 @@ fn who_waits_while_the_gate_is_sorted_is_let_in() {
         sorts.join().unwrap();
         let _ = room.gate.set_rules(&BulkheadConfig::default());
         room.assert_empty();
+    });
+}
+
+#[test]
+fn who_comes_while_it_retires_is_inside_or_finds_it_retired() {
+    fn comes(room: &Room) {
+        if room.gate.try_enter() {
+            room.touch();
+            room.gate.exit(now);
+        } else {
+            match room.gate.enter_or_wait(Gate::MOST, Standing::default(), now()) {
+                Entry::Admitted => {}
+                Entry::Queued(ticket) => room.await_turn(&ticket),
+                Entry::Retired => return assert!(room.gate.is_retired()),
+                Entry::QueueFull => unreachable!("there is no bound"),
+            }
+            room.touch();
+            room.gate.exit_counted(0, now);
+        }
+    }
+    fn retires(room: &Room) {
+        if room.gate.retire() {
+            // Whoever was inside is seen to have gone, and nobody comes any more.
+            room.touch();
+        }
+    }
+    bounded(|| {
+        let room = Room::new(1);
+        together(&room, [comes, comes, retires]);
+        let Counts { waiting, inside, .. } = room.gate.counts();
+        assert_eq!((waiting, inside), (0, 0));
     });
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, mem, task::Waker, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Counts, Standing, Ticket, codel::Codel, compartments::Compartments};
+use super::{Counts, Standing, Ticket, codel::Codel, compartments::Compartments, word::Word};
 use crate::{
     bulkhead::config::{BulkheadConfig, Priorities, QueueOrder},
     priority::Priority,
@@ -60,8 +60,10 @@ impl Queue {
     }
 
     /// Whether a call that comes now may come in: it may itself, and nobody who waits could.
-    pub(super) fn is_open_to(&self, standing: Standing, counts: Counts) -> bool {
-        self.may_enter(standing, counts) && (counts.waiting == 0 || self.first(counts).is_none())
+    pub(super) fn lets_in(&self, standing: Standing, word: Word) -> bool {
+        let counts = word.counts();
+        let nobody_first = || counts.waiting == 0 || self.first(counts).is_none();
+        !word.has(Word::RETIRED) && self.may_enter(standing, counts) && nobody_first()
     }
 
     fn may_enter(&self, standing: Standing, counts: Counts) -> bool {

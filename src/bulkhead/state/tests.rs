@@ -10,6 +10,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::priority::Priority;
 
 const NO_BOUND: u32 = Gate::MOST;
 
@@ -51,6 +52,37 @@ fn lets_in_as_many_as_the_limit_says() {
     gate.exit(now);
     assert!(gate.try_enter());
     assert_eq!(gate.counts(), counts(2, 0, 2));
+}
+
+#[test]
+fn a_gate_retires_only_when_it_is_deserted_and_then_lets_nobody_in_by_any_way() {
+    let gate = Gate::new(1);
+    assert!(gate.try_enter());
+    assert!(!gate.retire(), "somebody is inside");
+    let ticket = queue_up(&gate);
+    gate.exit(now);
+    assert!(!gate.retire(), "somebody was let in, and doesn't know yet");
+    assert!(admitted(&gate, &ticket));
+    gate.exit(now);
+    assert!(gate.retire() && gate.is_retired());
+
+    let sheddable = Standing { priority: Priority::Sheddable, slot: 0 };
+    let refuses = |gate: &Gate| {
+        assert!(!gate.try_enter() && !gate.try_enter_measured());
+        for standing in [Standing::default(), sheddable] {
+            assert!(!gate.try_enter_sorted(standing, now()));
+            assert_eq!(gate.enter_or_wait(NO_BOUND, standing, now()), Entry::Retired);
+        }
+    };
+    refuses(&gate);
+    // Whatever becomes of its settings.
+    gate.set_limit(7);
+    gate.set_measured(true);
+    refuses(&gate);
+    gate.set_rules(&BulkheadConfig { priorities: Some(Default::default()), ..BulkheadConfig::default() }).unwrap();
+    gate.hand_over(now);
+    refuses(&gate);
+    assert_eq!(gate.counts(), counts(7, 0, 0));
 }
 
 #[test]
@@ -231,6 +263,7 @@ proptest! {
                         prop_assert!(model.waiting.len() <= max_queue as usize);
                     }
                     Entry::QueueFull => prop_assert!(model.waiting.len() >= max_queue as usize),
+                    Entry::Retired => prop_assert!(false, "it was never retired"),
                 },
                 // Only who is inside and knows it can go out.
                 Step::Exit if model.inside > model.admitted.len() => {
@@ -340,7 +373,7 @@ mod sorted {
                         match gate.enter_or_wait(most, Standing { priority: Priority::ALL[class], slot }, now) {
                             Entry::Admitted => inside.push(Some(slot)),
                             Entry::Queued(ticket) => waiting.push(ticket),
-                            Entry::QueueFull => {}
+                            Entry::QueueFull | Entry::Retired => {}
                         }
                         prop_assert!(room || inside.len() == before);
                     }

@@ -25,6 +25,8 @@ impl Word {
     pub(super) const MEASURED: u64 = 1 << (3 * Self::BITS);
     /// Who comes next isn't simply who came first, so that everybody goes through the queue's lock.
     pub(super) const SORTED: u64 = 1 << (3 * Self::BITS + 1);
+    /// Nobody comes in any more, or waits, whatever the limit.
+    pub(super) const RETIRED: u64 = 1 << (3 * Self::BITS + 2);
 
     pub(super) fn with_limit(limit: u32) -> Self {
         debug_assert!(u64::from(limit) <= Self::MASK);
@@ -51,6 +53,11 @@ impl Word {
         self.0 & mark != 0
     }
 
+    /// Nobody is inside, and nobody waits.
+    pub(super) fn is_deserted(self) -> bool {
+        self.inside() == 0 && self.waiting() == 0
+    }
+
     /// Nobody waits, and the gate is nothing but a limit.
     #[inline]
     pub(super) fn is_plain(self) -> bool {
@@ -69,7 +76,7 @@ impl Word {
 
     /// Who comes now may come in, if it goes by who came first.
     pub(super) fn is_open(self) -> bool {
-        self.waiting() == 0 && self.has_room()
+        self.waiting() == 0 && self.has_room() && !self.has(Self::RETIRED)
     }
 
     /// Who waits must be let in, if it goes by who came first.

@@ -4,11 +4,12 @@ use std::{any::Any, fmt, sync::Arc};
 
 use super::{
     config::KeyedCircuitBreakerConfig,
-    policy::{Key, KeyedCircuitBreaker, KeyedCircuitBreakerSnapshot, Shared},
+    policy::{KeyedCircuitBreaker, KeyedCircuitBreakerSnapshot, Shared},
 };
 use crate::{
     circuit_breaker::{POLICY, breaker::CircuitBreaker, watch::NamedChanges},
     config::InvalidConfig,
+    keyed::Key,
     name::Name,
     registered::{Listed, Registered},
 };

@@ -4,12 +4,8 @@ use std::fmt;
 
 use tower_layer::Layer;
 
-use super::{
-    config::KeyedCircuitBreakerConfig,
-    policy::{Key, KeyedCircuitBreaker},
-    service::KeyedCircuitBreakerService,
-};
-use crate::{circuit_breaker::layer::CircuitBreakerLayer, config::or_panic, protocol::Plain};
+use super::{config::KeyedCircuitBreakerConfig, policy::KeyedCircuitBreaker, service::KeyedCircuitBreakerService};
+use crate::{circuit_breaker::layer::CircuitBreakerLayer, config::or_panic, keyed::Key, protocol::Plain};
 
 /// Puts a [circuit breaker](super::super) for each key around a service. Made by [`CircuitBreakerLayer::keyed`].
 ///

@@ -2,9 +2,8 @@
 
 use std::{
     fmt::{self, Debug},
-    hash::Hash,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use super::{any, config::KeyedCircuitBreakerConfig};
@@ -19,19 +18,12 @@ use crate::{
         watch::{Channel, NamedChange, NamedChanges},
     },
     config::{InvalidConfig, or_panic},
-    keyed::{Entry, Keyed, Rank, Ranked},
+    keyed::{Entry, Key, Keyed, Rank, Ranked},
     meter::Meter,
     name::Name,
     rejection::Rejection,
+    sync::{Mutex, lock},
 };
-
-/// What there can be a breaker for: a host, an endpoint, a tenant. `Debug` is what events call it by.
-///
-/// A key is made anew for each call, so one that is cheap to make and to copy keeps calls cheap: a number, an enum, a
-/// `&'static str`, an [`Authority`](::http::uri::Authority); a `String` is an allocation a call.
-pub trait Key: Hash + Eq + Clone + Debug + Send + Sync + 'static {}
-
-impl<K: Hash + Eq + Clone + Debug + Send + Sync + 'static> Key for K {}
 
 /// A circuit breaker for each key, without tower: what a layer's clones and services share, and what
 /// [`handle`](super::KeyedCircuitBreakerLayer::handle) gives.
@@ -310,11 +302,6 @@ impl Ranked for CircuitBreaker {
             Rank::Stateful
         }
     }
-}
-
-/// Nothing of anybody else runs under these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<K> Clone for KeyedCircuitBreaker<K> {

@@ -7,9 +7,10 @@ use std::{
 
 use tower_service::Service;
 
-use super::policy::{Key, KeyedCircuitBreaker};
+use super::policy::KeyedCircuitBreaker;
 use crate::{
     circuit_breaker::permit::Permit,
+    keyed::Key,
     protocol::{Protocol, future::Exchange},
 };
 

@@ -8,9 +8,10 @@ use std::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::policy::{Key, KeyedRateLimit, KeyedRateLimitConfig};
+use super::policy::{KeyedRateLimit, KeyedRateLimitConfig};
 use crate::{
     config::or_panic,
+    keyed::Key,
     protocol::{Plain, Protocol},
     rate_limit::{
         announce::Announce,

@@ -2,27 +2,19 @@
 
 use std::{
     fmt::{self, Debug},
-    hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use tokio::time::Instant;
 
 use crate::{
     config::{InvalidConfig, or_panic},
-    keyed::{DEFAULT_MAX_KEYS, Entry, Keyed, Rank, Ranked, check_max_keys},
+    keyed::{DEFAULT_MAX_KEYS, Entry, Key, Keyed, Rank, Ranked, check_max_keys},
     meter::Meter,
     name::Name,
     rate_limit::{config::RateLimitConfig, event, handle::RateLimit, meter::Handles},
+    sync::{Mutex, lock},
 };
-
-/// What there can be a limit for: a caller, a tenant, an address. `Debug` is what events call it by.
-///
-/// A key is made anew for each call, so one that is cheap to make and to copy keeps calls cheap: a number, an enum, an
-/// [`IpAddr`](std::net::IpAddr); a `String` is an allocation a call.
-pub trait Key: Hash + Eq + Clone + Debug + Send + Sync + 'static {}
-
-impl<K: Hash + Eq + Clone + Debug + Send + Sync + 'static> Key for K {}
 
 /// The settings of a [`KeyedRateLimit`].
 #[derive(Debug, Clone, PartialEq)]
@@ -247,11 +239,6 @@ impl Ranked for RateLimit {
             Rank::Stateful
         }
     }
-}
-
-/// Nothing of anybody else runs under these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<K> Clone for KeyedRateLimit<K> {

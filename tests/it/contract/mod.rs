@@ -25,6 +25,10 @@ macro_rules! every_layer {
         $law("bulkhead with a queue", BulkheadLayer::$protocol("law").max_wait(Duration::from_secs(1))).await;
         $law("bulkhead that is sorted", BulkheadLayer::$protocol("law").inherit_priority().partition("a", 0.5)).await;
         $law("bulkhead that pauses", BulkheadLayer::$protocol("law").when_full(WhenFull::Pause)).await;
+        let keyed = BulkheadLayer::$protocol("law").keyed(|_: &_| "key");
+        $law("bulkhead a key", keyed).await;
+        let keyed = BulkheadLayer::$protocol("law").inherit_priority().max_wait(Duration::from_secs(1));
+        $law("bulkhead a key, sorted and with a queue", keyed.adaptive(Default::default()).keyed(|_: &_| "key")).await;
         $law("timeout", TimeoutLayer::$protocol("law")).await;
         $law("retry", RetryLayer::$protocol("law")).await;
         // Time stands still in some of these, so it is earned ahead.

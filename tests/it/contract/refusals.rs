@@ -38,6 +38,13 @@ macro_rules! every_refusal {
         let waiting = full.max_wait(Duration::from_millis(10));
         $check!(waiting, "bulkhead", Reason::WaitExpired, 503, "8");
 
+        let keyed = BulkheadLayer::$protocol("law").max_concurrent(1).keyed(|_: &_| "key").max_keys(1);
+        let inside = keyed.handle().try_acquire(&"key").unwrap();
+        $check!(keyed.clone(), "bulkhead", Reason::BulkheadFull, 503, "8");
+        drop(inside);
+        let _other = keyed.handle().try_acquire(&"other").unwrap();
+        $check!(keyed, "bulkhead", Reason::BulkheadFull, 503, "8");
+
         let used_up = RateLimitLayer::$protocol("law").limit(1, Duration::from_secs(1));
         used_up.handle().try_acquire().unwrap();
         $check!(used_up, "rate_limit", Reason::RateLimited, 429, "8");

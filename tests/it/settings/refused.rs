@@ -1,8 +1,12 @@
 //! What is refused, and how that reads.
 
 use buttress::{
-    bulkhead::BulkheadConfig, circuit_breaker::KeyedCircuitBreakerConfig, fault::FaultConfig, hedge::HedgeConfig,
-    rate_limit::KeyedRateLimitConfig, standard::StandardConfig,
+    bulkhead::{BulkheadConfig, KeyedBulkheadConfig},
+    circuit_breaker::KeyedCircuitBreakerConfig,
+    fault::FaultConfig,
+    hedge::HedgeConfig,
+    rate_limit::KeyedRateLimitConfig,
+    standard::StandardConfig,
 };
 
 use super::in_file;
@@ -189,6 +193,10 @@ fn the_path_begins_where_the_settings_are() {
     assert_eq!(error.setting(), "orders.limit.max_concurrent");
     let error = in_file::<BulkheadConfig>("", "max_concurrent = 0").unwrap_err();
     assert_eq!(error.setting(), "max_concurrent");
+    let error = in_file::<KeyedBulkheadConfig>("tenants", "each.max_queue = 0").unwrap_err();
+    assert_eq!(error.setting(), "tenants.each.max_queue");
+    let error = in_file::<KeyedBulkheadConfig>("tenants", "max_keys = 0").unwrap_err();
+    assert_eq!(error.setting(), "tenants.max_keys");
     let error = in_file::<KeyedCircuitBreakerConfig>("hosts", "each.minimum_calls = 0").unwrap_err();
     assert_eq!(error.setting(), "hosts.each.minimum_calls");
     let error = in_file::<KeyedCircuitBreakerConfig>("hosts", "max_keys = 0").unwrap_err();

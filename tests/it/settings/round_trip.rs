@@ -7,8 +7,8 @@ use buttress::{
     backoff::{Backoff, Jitter},
     budget::BudgetConfig,
     bulkhead::{
-        Adaptive, Aimd, Algorithm, BulkheadConfig, Correlation, Gradient2, Partition, Priorities, QueueOrder, Vegas,
-        WhenFull,
+        Adaptive, Aimd, Algorithm, BulkheadConfig, Correlation, Gradient2, KeyedBulkheadConfig, Partition, Priorities,
+        QueueOrder, Vegas, WhenFull,
     },
     circuit_breaker::{CircuitBreakerConfig, KeyedCircuitBreakerConfig, SlowCalls, WhenOpen, Window},
     fallback::FallbackConfig,
@@ -311,8 +311,12 @@ proptest! {
     }
 
     #[test]
-    fn a_bulkheads_settings_come_back(config in bulkhead()) {
+    fn a_bulkheads_settings_come_back(config in bulkhead(), max_keys in 1..=65_536_usize) {
         comes_back(&config);
+        let mut keyed = KeyedBulkheadConfig::default();
+        (keyed.each, keyed.max_keys) = (config, max_keys);
+        keyed.each.when_full = WhenFull::Reject;
+        comes_back(&keyed);
     }
 
     #[test]
