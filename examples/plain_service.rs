@@ -19,7 +19,7 @@ async fn main() -> Result<(), BoxError> {
         match lookup.ready().await?.call(host).await {
             Ok(address) => println!("{host}: {address}"),
             Err(error) => match Rejection::find(&error) {
-                Some(rejection) => println!("{host}: refused ({rejection}), try in {:?}", rejection.retry_after()),
+                Some(rejection) => println!("{host}: refused, {rejection}{}", again(rejection)),
                 None => println!("{host}: {error}"),
             },
         }
@@ -28,10 +28,15 @@ async fn main() -> Result<(), BoxError> {
     // Once it has been open for long enough, the next call is a probe.
     tokio::time::sleep(Duration::from_millis(100)).await;
     println!("127.0.0.1: {}, as a probe", lookup.ready().await?.call("127.0.0.1").await?);
-    println!("{:?}", breaker.state());
+    println!("the breaker is {}", breaker.state());
 
     without_tower(&CircuitBreaker::new("inline"))?;
     Ok(())
+}
+
+/// When it is worth trying again, for people.
+fn again(rejection: &Rejection) -> String {
+    rejection.retry_after().map_or(String::new(), |wait| format!("; try again in {} ms", wait.as_millis()))
 }
 
 async fn look_up(host: &'static str) -> Result<IpAddr, BoxError> {

@@ -14,7 +14,7 @@
 //! | [`bulkhead`] | limits how many calls run at once | one slow service that takes all there is |
 //! | [`rate_limit`] | limits how many calls there are in a time | one caller that takes what is there for all |
 //! | [`fallback`] | answers in the place of what failed | a part that is missing taking the whole down |
-//! | [`standard`] | five of them, in the right order | thinking about the order |
+//! | [`standard`] | all of them, in the right order | thinking about the order |
 //!
 //! And when a request that changes something in several services fails half-way:
 //!

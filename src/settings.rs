@@ -56,11 +56,11 @@ pub fn read<'de, T: Settings, D: Deserializer<'de>>(path: &str, from: D) -> Resu
 }
 
 macro_rules! settings {
-    ($($feature:literal $config:path, $own:literal;)*) => {$(
-        #[cfg(feature = $feature)]
+    ($(#[cfg($feature:meta)] $config:path, $own:literal;)*) => {$(
+        #[cfg($feature)]
         impl sealed::Sealed for $config {}
 
-        #[cfg(feature = $feature)]
+        #[cfg($feature)]
         impl Settings for $config {
             fn check(&self) -> Result<(), InvalidConfig> {
                 self.validate().map_err(|invalid| invalid.without($own))
@@ -70,21 +70,35 @@ macro_rules! settings {
 }
 
 settings! {
-    "bulkhead" crate::bulkhead::BulkheadConfig, "bulkhead";
-    "circuit-breaker" crate::circuit_breaker::CircuitBreakerConfig, "circuit_breaker";
-    "retry" crate::budget::BudgetConfig, "budget";
-    "retry" crate::retry::RetryConfig, "retry";
-    "standard" crate::standard::StandardConfig, "";
-    "timeout" crate::timeout::TimeoutConfig, "timeout";
+    #[cfg(feature = "bulkhead")] crate::bulkhead::BulkheadConfig, "bulkhead";
+    #[cfg(any(feature = "retry", feature = "hedge"))] crate::budget::BudgetConfig, "budget";
+    #[cfg(feature = "circuit-breaker")] crate::circuit_breaker::CircuitBreakerConfig, "circuit_breaker";
+    #[cfg(feature = "fallback")] crate::fallback::FallbackConfig, "fallback";
+    #[cfg(feature = "fault")] crate::fault::FaultConfig, "fault";
+    #[cfg(feature = "hedge")] crate::hedge::HedgeConfig, "hedge";
+    #[cfg(feature = "rate-limit")] crate::rate_limit::RateLimitConfig, "rate_limit";
+    #[cfg(feature = "retry")] crate::retry::RetryConfig, "retry";
+    #[cfg(feature = "standard")] crate::standard::StandardConfig, "";
+    #[cfg(feature = "timeout")] crate::timeout::TimeoutConfig, "timeout";
 }
 
-#[cfg(feature = "circuit-breaker")]
-impl sealed::Sealed for crate::circuit_breaker::KeyedCircuitBreakerConfig {}
+/// Settings for each key: what is refused of those is in their table, `each`.
+macro_rules! keyed {
+    ($(#[cfg($feature:meta)] $config:path, $own:literal;)*) => {$(
+        #[cfg($feature)]
+        impl sealed::Sealed for $config {}
 
-#[cfg(feature = "circuit-breaker")]
-impl Settings for crate::circuit_breaker::KeyedCircuitBreakerConfig {
-    fn check(&self) -> Result<(), InvalidConfig> {
-        self.each.check().map_err(|invalid| invalid.within("each"))?;
-        self.validate().map_err(|invalid| invalid.without("circuit_breaker"))
-    }
+        #[cfg($feature)]
+        impl Settings for $config {
+            fn check(&self) -> Result<(), InvalidConfig> {
+                self.each.check().map_err(|invalid| invalid.within("each"))?;
+                self.validate().map_err(|invalid| invalid.without($own))
+            }
+        }
+    )*};
+}
+
+keyed! {
+    #[cfg(feature = "circuit-breaker")] crate::circuit_breaker::KeyedCircuitBreakerConfig, "circuit_breaker";
+    #[cfg(feature = "rate-limit")] crate::rate_limit::KeyedRateLimitConfig, "rate_limit";
 }

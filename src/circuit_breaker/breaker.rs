@@ -354,10 +354,10 @@ impl CircuitBreaker {
         admitted.map(|ticket| Permit::new(self.shared.clone(), ticket))
     }
 
-    /// Whether the breaker is closed and there is nothing else to know about it.
+    /// Whether the breaker is closed, and a call that is made now needs no promise of it.
     #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.shared.core.is_plain()
+    pub(super) fn lets_all_through(&self) -> bool {
+        self.shared.core.lets_all_through()
     }
 
     /// Whether an open state would refuse the call, without asking for a probe.

@@ -103,10 +103,10 @@ impl Core {
         self.status().has(PAUSES)
     }
 
-    /// Whether the breaker is closed and there is nothing else to know about it.
+    /// Whether the breaker is closed, and a call that is made now needs no promise of it.
     #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.status().is_plain()
+    pub(super) fn lets_all_through(&self) -> bool {
+        self.status().lets_all_through()
     }
 
     pub(super) fn state(&self) -> State {

@@ -118,7 +118,7 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), P::Error>> {
         self.refused = None;
-        if (self.paused.is_some() || !self.breaker.is_plain()) && !ready!(self.poll_admitted(cx)) {
+        if (self.paused.is_some() || !self.breaker.lets_all_through()) && !ready!(self.poll_admitted(cx)) {
             return Poll::Ready(Ok(()));
         }
         let result = ready!(self.inner.poll_ready(cx));

@@ -48,6 +48,12 @@ impl Status {
         self.0 & (0xff | RAMPING) == 0
     }
 
+    /// Whether calls are let through whatever else there is to know, and need no promise of it.
+    #[inline]
+    pub(super) fn lets_all_through(self) -> bool {
+        self.0 & (PHASE | SHADOW | PAUSES | RAMPING) == 0
+    }
+
     #[inline]
     pub(super) fn has(self, flag: u64) -> bool {
         self.0 & flag != 0

@@ -1,6 +1,6 @@
-//! How settings are written in a file: times as people write them, and "off" for what isn't wanted.
+//! How settings are written in a file: times as people write them, and a word for what isn't set: "off", mostly.
 //!
-//! Both are told from other values by what is there, so the format has to be one that says so itself, as TOML, JSON and
+//! They are told from other values by what is there, so the format has to be one that says so itself, as TOML, JSON and
 //! YAML do.
 
 use std::{fmt, marker::PhantomData, time::Duration};
@@ -35,11 +35,11 @@ pub(crate) mod time_or_off {
     use super::*;
 
     pub(crate) fn serialize<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-        super::or_off::serialize(&time.map(Text), to)
+        super::write_or(OFF, &time.map(Text), to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-        Ok(super::or_off::deserialize::<Text, D>(from)?.map(|Text(time)| time))
+        Ok(super::read_or::<Text, D>(OFF, from)?.map(|Text(time)| time))
     }
 }
 
@@ -48,10 +48,7 @@ pub(crate) mod or_off {
     use super::*;
 
     pub(crate) fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => value.serialize(to),
-            None => to.serialize_str(OFF),
-        }
+        super::write_or(OFF, value, to)
     }
 
     pub(crate) fn deserialize<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
@@ -59,8 +56,29 @@ pub(crate) mod or_off {
         T: Deserialize<'de>,
         D: Deserializer<'de>,
     {
-        from.deserialize_any(OrOff(PhantomData))
+        super::read_or(OFF, from)
     }
+}
+
+/// Writes a value, or the word for there being none.
+pub(crate) fn write_or<T: Serialize, S: Serializer>(
+    word: &'static str,
+    value: &Option<T>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => value.serialize(to),
+        None => to.serialize_str(word),
+    }
+}
+
+/// Reads a value, or the word for there being none.
+pub(crate) fn read_or<'de, T, D>(word: &'static str, from: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    from.deserialize_any(Or { word, value: PhantomData })
 }
 
 /// A time that is written as text.
@@ -92,7 +110,10 @@ impl Visitor<'_> for Time {
     }
 }
 
-struct OrOff<T>(PhantomData<T>);
+struct Or<T> {
+    word: &'static str,
+    value: PhantomData<T>,
+}
 
 /// Each kind of value that a setting can be is handed on as it is.
 macro_rules! hand_on {
@@ -103,17 +124,17 @@ macro_rules! hand_on {
     };
 }
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OrOff<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Or<T> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value, or \"off\"")
+        write!(f, "a value, or {:?}", self.word)
     }
 
     hand_on!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<T>, E> {
-        if text == OFF { Ok(None) } else { T::deserialize(text.into_deserializer()).map(Some) }
+        if text == self.word { Ok(None) } else { T::deserialize(text.into_deserializer()).map(Some) }
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {

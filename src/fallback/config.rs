@@ -4,6 +4,8 @@ use crate::config::{InvalidConfig, check};
 
 /// The settings of a [`Fallback`](super::Fallback).
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FallbackConfig {
     /// Whether there is a fallback when the service failed, as the protocol or `classify` judges it. True by default.

@@ -11,10 +11,12 @@ use crate::{
 
 /// Something that goes wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum Fault {
     /// The service is called after this long, at most a year.
-    Delay(Duration),
+    Delay(#[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))] Duration),
     /// The call fails, and the service isn't called.
     Fail,
     /// The service is called and does it, and the caller is told that the call failed.
@@ -54,15 +56,19 @@ impl Fault {
 /// assert_eq!(error.to_string(), "invalid setting fault.*: the shares are 1.25 together, which is more than 1");
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FaultConfig {
     /// The master switch. By default on; off, every call goes through unharmed and uncounted.
     pub enabled: bool,
     /// Where the shares' chance comes from: the same seed gives the same faults to the same calls. By default one that
     /// was drawn when the layer was made, see [`Faults::seed`](super::Faults::seed). Another seed begins to count anew.
+    #[cfg_attr(feature = "serde", serde(with = "super::text::seed"))]
     pub seed: Option<u64>,
     /// What goes wrong with the first call, the second, and so on; after that nothing does. At most 1,000,000, by
     /// default none. With a script, the shares are not looked at. Another script begins anew.
+    #[cfg_attr(feature = "serde", serde(with = "super::text::script"))]
     pub script: Option<Vec<Option<Fault>>>,
     /// The share of calls that [fail](Fault::Fail), 0 to 1, by default 0. All shares together are at most 1: of a call,
     /// one thing goes wrong at most.
@@ -78,10 +84,13 @@ pub struct FaultConfig {
     /// The share of calls that are [late](Fault::Delay), 0 to 1, by default 0.
     pub delay: f64,
     /// By how long they are late. At most a year, by default 100 ms.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub delay_for: Duration,
     /// What a call that fails is answered over HTTP: 400 to 599, by default 500.
+    #[cfg_attr(feature = "serde", serde(with = "super::text::status"))]
     pub status: StatusCode,
     /// What a call that fails is answered over gRPC: anything but `OK`, by default `UNAVAILABLE`.
+    #[cfg_attr(feature = "serde", serde(with = "super::text::code"))]
     pub code: Code,
 }
 

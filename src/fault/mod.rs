@@ -96,6 +96,8 @@ mod meter;
 mod plan;
 mod protocol;
 mod service;
+#[cfg(feature = "serde")]
+mod text;
 mod when;
 
 pub use self::{

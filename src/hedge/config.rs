@@ -9,6 +9,8 @@ use crate::{
 
 /// The settings of a [`Hedge`](super::Hedge).
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct HedgeConfig {
     /// How long an answer is waited for before the request is sent again; by default for as long as 95 % of the calls
@@ -30,10 +32,12 @@ pub struct HedgeConfig {
 
 /// How long an answer is waited for before the request is sent again.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum After {
     /// This long, from 1 ns to a year.
-    Delay(Duration),
+    Delay(#[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))] Duration),
     /// For as long as this share of the calls took in the last [`OBSERVED_FOR`](super::OBSERVED_FOR). From 0.5 to 0.9999.
     /// One minus this is how many calls are hedged while all is well.
     Quantile(f64),
@@ -59,14 +63,14 @@ impl HedgeConfig {
     /// The first setting that is outside its range.
     pub fn validate(&self) -> Result<(), InvalidConfig> {
         match self.after {
-            After::Delay(delay) => check_duration("hedge.after", delay)?,
+            After::Delay(delay) => check_duration("hedge.after.delay", delay)?,
             After::Quantile(quantile) => {
-                check("hedge.after_quantile", quantile, 0.5..=0.9999, "between 0.5 and 0.9999")?;
+                check("hedge.after.quantile", quantile, 0.5..=0.9999, "between 0.5 and 0.9999")?;
             }
         }
         check("hedge.max_hedges", self.max_hedges, 0..=4, "between 0 and 4")?;
         check("hedge.minimum_calls", self.minimum_calls, 1..=1_000_000, "between 1 and 1,000,000")?;
         check("hedge.replay_at_most", self.replay_at_most, 0..=1 << 30, "at most 1 GiB")?;
-        self.budget.validate()
+        self.budget.validate().map_err(|invalid| invalid.within("hedge"))
     }
 }

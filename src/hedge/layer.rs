@@ -167,7 +167,7 @@ impl<P, R> HedgeLayer<P, R> {
         self
     }
 
-    fn rules<T>(self, change: impl FnOnce(R) -> T) -> HedgeLayer<P, T> {
+    pub(crate) fn rules<T>(self, change: impl FnOnce(R) -> T) -> HedgeLayer<P, T> {
         HedgeLayer { hedge: self.hedge, protocol: self.protocol, rules: change(self.rules) }
     }
 }

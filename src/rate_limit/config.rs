@@ -20,6 +20,8 @@ use crate::config::{InvalidConfig, LONGEST, check, check_duration};
 /// assert_eq!(error.to_string(), "invalid setting rate_limit.limit: 0 is not at least 1");
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RateLimitConfig {
     /// How many calls are let through in each [`per`](Self::per), in the long run. At least 1, by default 100; at most
@@ -30,18 +32,21 @@ pub struct RateLimitConfig {
     pub limit: u32,
     /// The time in which [`limit`](Self::limit) calls are let through. More than zero and at most a year, by default a
     /// second.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub per: Duration,
     /// How many calls may come at once after a quiet time. At least 1; by default as many as [`limit`](Self::limit).
     /// The time it takes to earn a whole burst is at most a year.
     ///
     /// Raising it costs what the service behind spends on that many calls at once; in any time `t`, no more than
     /// `burst` and what is earned in `t` are let through. Lowering it to 1 spaces calls out evenly.
+    #[cfg_attr(feature = "serde", serde(with = "or_limit"))]
     pub burst: Option<u32>,
     /// How long a call may wait for its turn. Up to a year; by default zero: what comes too soon is refused at once.
     ///
     /// Raising it costs latency, and the memory of the requests that wait. Waiting needs a tokio runtime with a timer,
     /// whose grain is a millisecond: to keep the pace of more than a thousand a second, calls that wait need a burst of
     /// at least what is earned in a few milliseconds.
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::text::time"))]
     pub max_wait: Duration,
     /// How many calls may wait at once. 1 to 1,000,000, by default 100. One more is refused at once.
     ///
@@ -65,6 +70,20 @@ impl Default for RateLimitConfig {
             max_queue: 100,
             announce: false,
         }
+    }
+}
+
+/// In a file, a burst that isn't set is `"limit"`.
+#[cfg(feature = "serde")]
+mod or_limit {
+    use crate::config::text::{read_or, write_or};
+
+    pub(super) fn serialize<S: serde::Serializer>(burst: &Option<u32>, to: S) -> Result<S::Ok, S::Error> {
+        write_or("limit", burst, to)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+        read_or("limit", from)
     }
 }
 

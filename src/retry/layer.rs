@@ -73,6 +73,11 @@ impl<P, R> RetryLayer<P, R> {
         self.retry.clone()
     }
 
+    /// What was said of which requests are safe, and when another attempt would help.
+    pub(crate) fn told(&self) -> &R {
+        &self.rules
+    }
+
     /// How often a call may be attempted, the first time included; 3 by default.
     ///
     /// # Panics

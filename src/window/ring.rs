@@ -54,11 +54,6 @@ impl<const N: usize> Ring<N> {
             .sum()
     }
 
-    /// Whether no slot holds anything, be it of late or not.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slots.iter().all(|slot| count_of(slot.load(Ordering::Relaxed)) == 0)
-    }
-
     fn slot(&self, tick: u32) -> &AtomicU64 {
         &self.slots[tick as usize % N]
     }

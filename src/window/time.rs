@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::window::{Record, Ring, Tally};
+use crate::{
+    sync::{AtomicU32, Ordering},
+    window::{Record, Ring, Tally},
+};
 
 /// What happened in the last `span`, in ten slices: the one that runs and the nine before it.
 ///
@@ -14,6 +17,8 @@ pub(crate) struct TimeWindow {
     calls: Ring<SLICES>,
     failures: Ring<SLICES>,
     slow: Ring<SLICES>,
+    /// 1 once a call has failed or was slow, be it of late or not. Set before that is counted.
+    faulted: AtomicU32,
 }
 
 const SLICES: usize = 10;
@@ -21,7 +26,8 @@ const SLICES: usize = 10;
 impl TimeWindow {
     pub(crate) fn new(span: Duration) -> Self {
         let slice_nanos = (span.as_nanos() as u64 / SLICES as u64).max(1);
-        Self { span, slice_nanos, calls: Ring::new(), failures: Ring::new(), slow: Ring::new() }
+        let [calls, failures, slow] = [(); 3].map(|()| Ring::new());
+        Self { span, slice_nanos, calls, failures, slow, faulted: AtomicU32::new(0) }
     }
 
     pub(crate) fn span(&self) -> Duration {
@@ -30,19 +36,22 @@ impl TimeWindow {
 
     /// Records an outcome at `elapsed`, the time since the policy was made; `None` if `generation` is over.
     ///
-    /// Where nothing in the window failed or was slow, nothing is counted up and the tally is empty: no rule asks how
-    /// many calls there were when all went well.
+    /// As long as nothing has ever failed or was slow, nothing is counted up and the tally is empty: no rule asks how many
+    /// calls there were when all went well.
     pub(crate) fn record(&self, generation: u32, record: Record, elapsed: Duration) -> Option<Tally> {
         let tick = self.tick(generation, elapsed);
         // The calls first: whoever sees the failure then also sees the call.
         self.calls.add(tick)?;
+        if record != Record::GOOD {
+            self.faulted.store(1, Ordering::Relaxed);
+        }
         if record.failed {
             self.failures.add(tick)?;
         }
         if record.slow {
             self.slow.add(tick)?;
         }
-        let faultless = self.failures.is_empty() && self.slow.is_empty();
+        let faultless = self.faulted.load(Ordering::Relaxed) == 0;
         Some(if faultless { Tally::default() } else { self.tally_at(tick) })
     }
 

@@ -112,6 +112,9 @@ fn accept_paths_do_not_allocate() {
     );
     assert_eq!(over_http(FallbackLayer::http("f").value(Response::new(Full::from("f")))), 0, "fallback, http, a value");
     assert_eq!(plain(standard::new("s").retry(|retry| retry.idempotent())), 0, "the whole stack, plain");
+    let full = standard::new("s").retry(|retry| retry.idempotent()).fallback(|fallback| fallback.value(7_u64));
+    let full = full.hedge(|hedge| hedge).rate_limit(|limit| limit.limit(1_000, roomy));
+    assert_eq!(plain(full), 0, "the whole stack with all there is, plain");
 }
 
 #[test]

@@ -76,8 +76,8 @@ async fn of_several_of_one_name_the_youngest_is_found_and_all_are_listed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stack_is_listed_with_all_its_parts() {
-    let _stack = standard::new("parts");
-    for kind in ["circuit_breaker", "bulkhead", "retry", "timeout"] {
+    let _stack = standard::new("parts").fallback(|fallback| fallback).hedge(|hedge| hedge).rate_limit(|limit| limit);
+    for kind in ["circuit_breaker", "bulkhead", "retry", "timeout", "fallback", "hedge", "rate_limit"] {
         assert!(lines("parts").iter().any(|line| line.starts_with(kind)), "{kind}");
     }
     assert_eq!(lines("parts-attempt").len(), 1);

@@ -1,5 +1,6 @@
 //! Settings as they stand in a file: read, refused, and written again.
 
+mod defaults;
 mod guide;
 mod refused;
 mod round_trip;

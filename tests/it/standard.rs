@@ -1,5 +1,6 @@
 //! The whole stack.
 
+mod full;
 mod live;
 mod order;
 

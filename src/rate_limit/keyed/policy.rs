@@ -26,6 +26,8 @@ impl<K: Hash + Eq + Clone + Debug + Send + Sync + 'static> Key for K {}
 
 /// The settings of a [`KeyedRateLimit`].
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct KeyedRateLimitConfig {
     /// The settings of each key's limit, its queue included.

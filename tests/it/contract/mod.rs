@@ -45,6 +45,8 @@ macro_rules! every_layer {
         let undone = SagaLayer::$protocol(&coordinator, "law").on_disconnect(OnDisconnect::Undo);
         $law("saga that is undone with its client", undone).await;
         $law("standard", standard::$protocol("law")).await;
+        let full = standard::$protocol("law").fallback(|f| f).hedge(|h| h).rate_limit(|l| l.limit(100_000, second));
+        $law("standard with all there is", full).await;
     }};
 }
 

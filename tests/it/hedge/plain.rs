@@ -342,15 +342,19 @@ fn nonsense_is_refused_with_its_name_and_range() {
         let error = Hedge::with_config("test", config).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     };
-    check(|config| config.after = After::Delay(Duration::ZERO), "hedge.after: 0ns is not more than zero");
-    check(|config| config.after = After::Quantile(f64::NAN), "hedge.after_quantile: NaN is not between 0.5 and 0.9999");
-    check(|config| config.after = After::Quantile(1.0), "hedge.after_quantile");
+    check(|config| config.after = After::Delay(Duration::ZERO), "hedge.after.delay: 0ns is not more than zero");
+    check(|config| config.after = After::Quantile(f64::NAN), "hedge.after.quantile: NaN is not between 0.5 and 0.9999");
+    check(|config| config.after = After::Quantile(1.0), "hedge.after.quantile");
     check(|config| config.minimum_calls = 0, "hedge.minimum_calls");
     check(|config| config.replay_at_most = usize::MAX, "hedge.replay_at_most");
+    check(
+        |config| config.budget = BudgetConfig::Share { ratio: 11.0, per_second: 1 },
+        "hedge.budget.share.ratio: 11.0",
+    );
 }
 
 #[test]
-#[should_panic(expected = "invalid setting hedge.after: 0ns is not more than zero")]
+#[should_panic(expected = "invalid setting hedge.after.delay: 0ns is not more than zero")]
 fn nonsense_in_code_panics() {
     let _ = layer().after(Duration::ZERO);
 }

@@ -7,8 +7,11 @@ use buttress::{
     budget::BudgetConfig,
     bulkhead::{Adaptive, Partition, Priorities, QueueOrder},
     circuit_breaker::{SlowCalls, WhenOpen, Window},
+    fallback::FallbackConfig,
+    fault::FaultConfig,
+    rate_limit::RateLimitConfig,
     settings::read,
-    standard::StandardConfig,
+    standard::{StandardConfig, StandardHedgeConfig},
 };
 use toml::{Table, Value};
 
@@ -21,11 +24,44 @@ fn blocks() -> Vec<String> {
 }
 
 fn payments(block: &str) -> Table {
+    under("payments", block)
+}
+
+fn under(name: &str, block: &str) -> Table {
     let mut file: Table = block.parse().unwrap();
-    match file.remove("payments") {
-        Some(Value::Table(payments)) => payments,
+    match file.remove(name) {
+        Some(Value::Table(settings)) => settings,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn the_guide_says_of_every_setting_what_it_can_be() {
+    let blocks = blocks();
+    for line in [0, 1, 3].iter().flat_map(|&block| blocks[block].lines()).filter(|line| line.contains(" = ")) {
+        assert!(line.contains(" # "), "{line}");
+    }
+}
+
+#[test]
+fn the_guide_lists_every_setting_of_what_a_stack_has_when_it_is_told_so() {
+    let mut config = StandardConfig::default();
+    config.fallback = Some(FallbackConfig::default());
+    config.hedge = Some(StandardHedgeConfig::default());
+    config.rate_limit = Some(RateLimitConfig::default());
+    let listed = payments(&blocks()[1]);
+    assert_eq!(read("payments", listed.clone()), Ok(config.clone()));
+    let written = Table::try_from(&config).unwrap();
+    for table in ["fallback", "hedge", "rate_limit"] {
+        assert_eq!(listed[table], written[table], "a setting is missing in the guide, or there is one too many");
+    }
+}
+
+#[test]
+fn the_guide_lists_every_setting_of_faults() {
+    let listed = under("faults", &blocks()[3]);
+    assert_eq!(read("faults", listed.clone()), Ok(FaultConfig::default()));
+    assert_eq!(listed, Table::try_from(FaultConfig::default()).unwrap());
 }
 
 #[test]
@@ -53,7 +89,7 @@ fn the_guide_lists_what_is_off_by_default() {
     bulkhead.priorities = Some(Priorities::default());
     bulkhead.partitions = vec![Partition::new("gold", 0.5), Partition::new("default", 0.1)];
     bulkhead.adaptive = Some(Adaptive::default());
-    let block = &blocks()[1];
+    let block = &blocks()[2];
     assert_eq!(read("payments", payments(block)), Ok(config.clone()));
     // Each setting that is on is listed with all of its own.
     let written = Table::try_from(&config).unwrap();

@@ -3,6 +3,7 @@
 use std::{fmt::Debug, time::Duration};
 
 use buttress::{
+    BoxError,
     backoff::{Backoff, Jitter},
     budget::BudgetConfig,
     bulkhead::{
@@ -10,13 +11,20 @@ use buttress::{
         WhenFull,
     },
     circuit_breaker::{CircuitBreakerConfig, KeyedCircuitBreakerConfig, SlowCalls, WhenOpen, Window},
+    fallback::FallbackConfig,
+    fault::{Fault, FaultConfig},
+    hedge::{After, HedgeConfig},
+    protocol::grpc::Code,
+    rate_limit::{KeyedRateLimitConfig, RateLimitConfig},
     retry::RetryConfig,
     settings::{Settings, read},
-    standard::StandardConfig,
+    standard::{self, StandardConfig, StandardHedgeConfig},
     timeout::TimeoutConfig,
 };
+use http::StatusCode;
 use proptest::{option, prelude::*};
 use serde::Serialize;
+use tower::{Layer, ServiceExt, service_fn};
 
 use super::in_file;
 
@@ -184,14 +192,102 @@ fn timeout() -> impl Strategy<Value = TimeoutConfig> {
     })
 }
 
-/// Each for itself; so that they also work together, the whole has more time than any of them.
+prop_compose! {
+    fn rate_limit()(
+        limit in 1..=1_000_000_u32,
+        per in (100_u64..86_400_000).prop_map(Duration::from_millis),
+        burst in option::of(1..=1_000_u32),
+        max_wait in prop_oneof![Just(Duration::ZERO), time()],
+        max_queue in 1..=1_000_000_usize,
+        announce in any::<bool>(),
+    ) -> RateLimitConfig {
+        let mut config = RateLimitConfig::default();
+        (config.limit, config.per, config.burst) = (limit, per, burst.map(|burst| burst.min(limit)));
+        (config.max_wait, config.max_queue, config.announce) = (max_wait, max_queue, announce);
+        config
+    }
+}
+
+prop_compose! {
+    fn hedge()(
+        after in prop_oneof![time().prop_map(After::Delay), (0.5..=0.9999).prop_map(After::Quantile)],
+        max_hedges in 0..=4_u32,
+        minimum_calls in 1..=1_000_000_u32,
+        replay_at_most in 0..=1_usize << 30,
+        budget in budget(),
+    ) -> HedgeConfig {
+        let mut config = HedgeConfig::default();
+        (config.after, config.max_hedges, config.minimum_calls) = (after, max_hedges, minimum_calls);
+        (config.replay_at_most, config.budget) = (replay_at_most, budget);
+        config
+    }
+}
+
+prop_compose! {
+    fn fallback()(
+        on in prop_oneof![Just([true, false, false]), any::<bool>().prop_map(|on| [on, true, !on])],
+        max_concurrent in 1..=1_000_000_usize,
+        replay_at_most in 0..=1_usize << 30,
+    ) -> FallbackConfig {
+        let mut config = FallbackConfig::default();
+        [config.on_failures, config.on_rejections, config.on_elapsed] = on;
+        (config.max_concurrent, config.replay_at_most) = (max_concurrent, replay_at_most);
+        config
+    }
+}
+
+fn one_fault() -> impl Strategy<Value = Fault> {
+    let others = [Fault::Fail, Fault::FailAfter, Fault::Hang, Fault::DropReply, Fault::BreakBody];
+    prop_oneof![time().prop_map(Fault::Delay), prop::sample::select(others.to_vec())]
+}
+
+prop_compose! {
+    fn fault()(
+        enabled in any::<bool>(),
+        seed in option::of(any::<u64>()),
+        script in option::of(prop::collection::vec(option::of(one_fault()), 0..9)),
+        shares in prop::array::uniform6(0.0..=1.0 / 6.0),
+        delay_for in prop_oneof![Just(Duration::ZERO), time()],
+        (status, code) in (400..=599_u16, 1..=16_usize),
+    ) -> FaultConfig {
+        let codes = [
+            Code::Ok, Code::Cancelled, Code::Unknown, Code::InvalidArgument, Code::DeadlineExceeded, Code::NotFound,
+            Code::AlreadyExists, Code::PermissionDenied, Code::ResourceExhausted, Code::FailedPrecondition,
+            Code::Aborted, Code::OutOfRange, Code::Unimplemented, Code::Internal, Code::Unavailable, Code::DataLoss,
+            Code::Unauthenticated,
+        ];
+        let mut config = FaultConfig::default();
+        (config.enabled, config.seed, config.script, config.delay_for) = (enabled, seed, script, delay_for);
+        [config.fail, config.fail_after, config.hang, config.drop_reply, config.break_body, config.delay] = shares;
+        (config.status, config.code) = (StatusCode::from_u16(status).unwrap(), codes[code]);
+        config
+    }
+}
+
+/// The three that a stack has when it is told so.
+fn optional() -> impl Strategy<Value = (Option<FallbackConfig>, Option<HedgeConfig>, Option<RateLimitConfig>)> {
+    (option::of(fallback()), option::of(hedge()), option::of(rate_limit()))
+}
+
+/// Each for itself; so that they also work together, the whole has more time than any of them, and a hedge room and an
+/// attempt that lasts.
 fn stack() -> impl Strategy<Value = StandardConfig> {
-    (timeout(), retry(), breaker(), bulkhead()).prop_map(|(attempt, retry, breaker, bulkhead)| {
+    (timeout(), retry(), breaker(), bulkhead(), optional()).prop_map(|(attempt, retry, breaker, bulkhead, optional)| {
         let mut config = StandardConfig::default();
         config.timeout.within = Duration::from_secs(300 * 86_400);
         config.attempt_timeout = attempt;
         (config.retry, config.circuit_breaker, config.bulkhead) = (retry, breaker, bulkhead);
-        config.circuit_breaker.slow_calls = None;
+        let (fallback, hedge, rate_limit) = optional;
+        (config.fallback, config.hedge, config.rate_limit) = (fallback, hedge.map(Into::into), rate_limit);
+        let attempt = config.attempt_timeout.within;
+        if let Some(hedge) = &mut config.hedge {
+            config.bulkhead.max_concurrent = config.bulkhead.max_concurrent.max(2);
+            match &mut hedge.after {
+                After::Delay(delay) if *delay >= attempt => hedge.after = After::Quantile(0.9),
+                _ => {}
+            }
+        }
+        config.circuit_breaker.slow_calls = config.circuit_breaker.slow_calls.filter(|slow| slow.longer_than < attempt);
         config
     })
 }
@@ -231,8 +327,69 @@ proptest! {
     }
 
     #[test]
+    fn a_rate_limits_settings_come_back(config in rate_limit(), max_keys in 1..=65_536_usize) {
+        comes_back(&config);
+        let mut keyed = KeyedRateLimitConfig::default();
+        (keyed.each, keyed.max_keys) = (config, max_keys);
+        comes_back(&keyed);
+    }
+
+    #[test]
+    fn a_hedges_settings_come_back(config in hedge()) {
+        comes_back(&config);
+    }
+
+    #[test]
+    fn a_fallbacks_settings_come_back(config in fallback()) {
+        comes_back(&config);
+    }
+
+    #[test]
+    fn a_plan_of_faults_comes_back(config in fault()) {
+        comes_back(&config);
+    }
+
+    #[test]
     fn a_stacks_settings_come_back(config in stack()) {
         comes_back(&config);
+    }
+
+    /// From the text, into a stack that has everything and into one that has what it was made with.
+    #[test]
+    fn a_stack_that_runs_says_the_settings_that_it_was_given(config in stack()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let text = toml::to_string(&config).unwrap();
+            let layer = standard::new("all").fallback(|fallback| fallback.value(7_u32)).hedge(|hedge| hedge).rate_limit(|limit| limit);
+            let service = layer.layer(service_fn(async |()| Ok::<_, BoxError>(7)));
+            service.clone().oneshot(()).await.unwrap();
+            let handles = layer.handles();
+            handles.reconfigure(in_file("all", &text).unwrap()).unwrap();
+            let mut all = config.clone();
+            all.fallback.get_or_insert_default();
+            all.hedge.get_or_insert_default();
+            all.rate_limit.get_or_insert_default();
+            assert_eq!(handles.config(), all);
+            assert_eq!(handles.timeout.config(), all.timeout);
+            assert_eq!(handles.fallback.as_ref().map(|fallback| fallback.config()), all.fallback);
+            assert_eq!(handles.retry.config(), all.retry);
+            let hedge = handles.hedge.as_ref().unwrap().config();
+            assert_eq!(hedge.budget, all.retry.budget);
+            assert_eq!(Some(StandardHedgeConfig::from(hedge)), all.hedge);
+            assert_eq!(handles.circuit_breaker.config(), all.circuit_breaker);
+            assert_eq!(handles.rate_limit.as_ref().map(|limit| limit.config()), all.rate_limit);
+            assert_eq!(handles.bulkhead.config(), all.bulkhead);
+            assert_eq!(handles.attempt_timeout.config(), all.attempt_timeout);
+            service.oneshot(()).await.unwrap();
+
+            let five = standard::new("five").handles();
+            let before = five.config();
+            let optional = config.fallback.is_some() || config.hedge.is_some() || config.rate_limit.is_some();
+            match five.reconfigure(config.clone()) {
+                Ok(()) => assert!(!optional && five.config() == config),
+                Err(error) => assert!(optional && five.config() == before && error.to_string().contains("was made without")),
+            }
+        });
     }
 }
 

@@ -14,7 +14,11 @@ use buttress::{
     backoff::{Backoff, Jitter},
     bulkhead::{Adaptive, Caller, Partition, Priorities, QueueOrder},
     circuit_breaker::{SlowCalls, WhenOpen, Window},
-    standard::{self, Handles, StandardConfig},
+    fallback::FallbackConfig,
+    hedge::After,
+    protocol::Plain,
+    rate_limit::RateLimitConfig,
+    standard::{self, Handles, StandardConfig, StandardHedgeConfig, StandardLayer},
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 use tower::{Layer, ServiceExt, service_fn};
@@ -211,6 +215,120 @@ async fn two_who_set_it_anew_at_once_never_mix_their_settings() {
     done.store(true, SeqCst);
     watching.join().unwrap();
     assert_eq!(handles.bulkhead.snapshot().in_flight, 0);
+}
+
+// ===== what a stack has when it is told so =====
+
+/// Other settings for all three, that don't begin anew.
+fn another_of_all() -> StandardConfig {
+    let millis = Duration::from_millis;
+    let mut config = another();
+    let (mut fallback, mut limit) = (FallbackConfig::default(), RateLimitConfig::default());
+    (fallback.on_rejections, fallback.max_concurrent, fallback.replay_at_most) = (false, 3, 1);
+    (limit.limit, limit.per, limit.burst) = (50, Duration::from_secs(2), Some(80));
+    (limit.max_wait, limit.max_queue, limit.announce) = (millis(5), 7, true);
+    let mut hedge = StandardHedgeConfig::default();
+    (hedge.after, hedge.max_hedges) = (After::Delay(millis(200)), 3);
+    (hedge.minimum_calls, hedge.replay_at_most) = (2, 1);
+    (config.fallback, config.hedge, config.rate_limit) = (Some(fallback), Some(hedge), Some(limit));
+    config
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_observed_and_used_stays_whatever_the_settings() {
+    let layer = standard::new("payments")
+        .retry(|retry| retry.idempotent())
+        .fallback(|fallback| fallback.value(0))
+        .hedge(|hedge| hedge.minimum_calls(10))
+        .rate_limit(|limit| limit.limit(100, Duration::from_secs(1)));
+    let handles = layer.handles();
+    let service = layer.layer(service_fn(async |takes: u64| {
+        tokio::time::sleep(Duration::from_millis(takes)).await;
+        if takes == 13 { Err::<_, BoxError>("unlucky".into()) } else { Ok(1) }
+    }));
+    for takes in [10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 13] {
+        service.clone().oneshot(takes).await.unwrap();
+    }
+    let known = || {
+        let hedge = handles.hedge.as_ref().unwrap().snapshot();
+        let (fallback, limit) = (handles.fallback.as_ref().unwrap().snapshot(), handles.rate_limit.as_ref().unwrap());
+        (hedge.hedges, fallback.fell_back, limit.snapshot().allowed, handles.retry.snapshot().retries)
+    };
+    let before = known();
+    assert_eq!(before.1, 1);
+    assert!(before.2 >= 15, "{before:?}");
+    handles.rate_limit.as_ref().unwrap().try_acquire_many(60).unwrap();
+    let left = handles.rate_limit.as_ref().unwrap().snapshot().available;
+
+    handles.reconfigure(another_of_all()).unwrap();
+    assert_eq!(handles.config(), another_of_all());
+    let after = known();
+    assert_eq!((after.0, after.1, after.2 - 1, after.3), before);
+    // A burst that is 20 smaller has 20 less left.
+    assert_eq!(handles.rate_limit.as_ref().unwrap().snapshot().available, left - 20);
+    let mut quantile = another_of_all();
+    let hedge = quantile.hedge.as_mut().unwrap();
+    (hedge.after, hedge.minimum_calls) = (After::Quantile(0.5), 12);
+    handles.reconfigure(quantile).unwrap();
+    let after = handles.hedge.as_ref().unwrap().snapshot().after.expect("what was observed is known still");
+    assert!((9..=12).contains(&after.as_millis()), "{after:?}");
+}
+
+#[test]
+fn settings_of_what_the_stack_was_made_without_change_nothing() {
+    let handles = standard::new("payments").handles();
+    let before = handles.config();
+    let all = another_of_all();
+    for (setting, what) in [("fallback", "fallback"), ("hedge", "hedge"), ("rate_limit", "rate limit")] {
+        let mut config = another();
+        match setting {
+            "fallback" => config.fallback = all.fallback.clone(),
+            "hedge" => config.hedge = all.hedge.clone(),
+            _ => config.rate_limit = all.rate_limit.clone(),
+        }
+        let error = handles.reconfigure(config.clone()).unwrap_err();
+        let expected = format!(
+            "invalid setting {setting}: this stack was made without a {what}; add one where it is made, by \
+             `.{setting}(..)`, or leave these settings out"
+        );
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(handles.config(), before);
+        let error = StandardLayer::from_config("payments", config, Plain::default()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
+fn what_the_stack_has_and_the_settings_say_nothing_of_is_at_its_defaults() {
+    let layer = standard::new("payments")
+        .fallback(|fallback| fallback.value(()).max_concurrent(5))
+        .hedge(|hedge| hedge.after(Duration::from_millis(50)))
+        .rate_limit(|limit| limit.limit(7, Duration::from_secs(1)));
+    let before = layer.config();
+    assert_eq!(before.rate_limit.as_ref().unwrap().limit, 7);
+    layer.handles().reconfigure(another()).unwrap();
+    let mut expected = another();
+    expected.fallback = Some(FallbackConfig::default());
+    expected.hedge = Some(StandardHedgeConfig::default());
+    expected.rate_limit = Some(RateLimitConfig::default());
+    assert_eq!(layer.config(), expected);
+
+    let layer = layer.configured(before.clone()).unwrap();
+    assert_eq!(layer.config(), before);
+    let mut nonsense = before.clone();
+    nonsense.hedge.as_mut().unwrap().after = After::Delay(Duration::from_secs(2));
+    assert_eq!(layer.handles().reconfigure(nonsense).unwrap_err().setting(), "hedge.after.delay");
+    assert_eq!(layer.config(), before);
+}
+
+/// What no hedge can be had beside is looked at also when it is the stack that has the hedge, and not the settings.
+#[test]
+fn a_hedge_at_its_defaults_is_looked_at_too() {
+    let handles = standard::new("payments").hedge(|hedge| hedge).handles();
+    let mut config = StandardConfig::default();
+    config.bulkhead.max_concurrent = 1;
+    assert_eq!(config.validate(), Ok(()));
+    assert_eq!(handles.reconfigure(config).unwrap_err().setting(), "bulkhead.max_concurrent");
 }
 
 /// A layer is applied to each connection, and must not panic there for what was done to one of its policies.
