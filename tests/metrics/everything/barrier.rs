@@ -63,7 +63,6 @@ async fn does(_tx: Tx<Sqlite>, how: &'static str) -> Result<u32, Stop> {
         "refuses" => Err(Stop::refuse(StatusCode::PAYMENT_REQUIRED, "card declined")),
         "fails" => Err(Stop::failed("the card reader is on fire")),
         "breaks" => Err(sqlx::Error::RowNotFound.into()),
-        "hangs" => std::future::pending().await,
         _ => Ok(7),
     }
 }
@@ -106,9 +105,18 @@ async fn steps(pool: &SqlitePool) {
     }
     let large = step(31).barrier(Op::Act, 2).act(async |_| Ok("x".repeat(1 << 20))).await;
     assert!(matches!(large, Err(Stop::Answer(_))));
+    // Dropped in the midst of the effect.
     for _ in 0..3 {
-        let step = step(40);
-        assert!(tokio::time::timeout(Duration::from_millis(20), step.act("hangs")).await.is_err());
+        let (enters, entered) = tokio::sync::oneshot::channel();
+        let barrier = step(40).barrier(Op::Act, 2);
+        let hangs = barrier.act(|_| async {
+            enters.send(()).unwrap();
+            std::future::pending::<Result<u32, Stop>>().await
+        });
+        tokio::select! {
+            _ = hangs => unreachable!("it hangs"),
+            entered = entered => entered.unwrap(),
+        }
     }
     no_steps(&layer, &step(50)).await;
 }

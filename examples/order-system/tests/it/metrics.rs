@@ -126,11 +126,15 @@ async fn what_is_counted_is_what_the_books_and_the_verdict_say() {
         assert_eq!(page.barrier(name, "undos", "done") + page.barrier(name, "undos", "nothing"), undone, "{name}");
     }
 
-    // What the clients' breakers let through is what the servers' bulkheads let in: each attempt is one of both.
+    // What the clients' breakers let through is what the servers' bulkheads let in: each attempt is one of both, but for those
+    // whose time ran out on the way.
+    let late = page.sum("timeout_elapsed_total", &[]) + of_gateway.sum("timeout_elapsed_total", &[]);
     let sent = page.through("orders.charges") + page.through("orders.refunds") + of_gateway.through("gateway.payments");
-    assert_eq!(sent, of_payments.served("payments"));
+    let served = of_payments.served("payments");
+    assert!(served <= sent && sent <= served + late, "{sent} sent, {served} served, {late} late");
     let sent = page.through("orders.inventory") + of_gateway.through("gateway.inventory");
-    assert_eq!(sent, of_inventory.served("inventory"));
+    let served = of_inventory.served("inventory");
+    assert!(served <= sent && sent <= served + late, "{sent} sent, {served} served, {late} late");
     assert_eq!(page.sum("circuit_breaker_state", &[("state", "closed")]), 3);
 
     // The journal is written by this coordinator alone.
