@@ -85,7 +85,15 @@ async fn bulkhead(kept: &mut Kept) {
 
     let partitioned: Bulkhead =
         BulkheadLayer::new("everything in partitions").max_concurrent(10).partition("tenant", 0.5).handle();
-    kept.extend([Box::new(bulkhead) as Box<dyn Any>, Box::new(partitioned)]);
+
+    let keyed = BulkheadLayer::new("everything keyed").max_concurrent(1).keyed(|key: &u32| *key).max_keys(1).handle();
+    let inside = keyed.try_acquire(&0).unwrap();
+    (0..2).for_each(|_| assert!(keyed.try_acquire(&0).is_err(), "full"));
+    (0..3).for_each(|_| assert!(keyed.try_acquire(&1).is_err(), "crowded out"));
+    inside.record(Outcome::Success);
+    (1..4).for_each(|key| drop(keyed.try_acquire(&key).unwrap()));
+    keyed.reconfigure(keyed.config()).unwrap();
+    kept.extend([Box::new(bulkhead) as Box<dyn Any>, Box::new(partitioned), Box::new(keyed)]);
 }
 
 async fn adaptive(kept: &mut Kept) {
