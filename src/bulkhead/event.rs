@@ -14,29 +14,17 @@ use crate::{
 /// `key` is a field for the bulkheads of a keyed one only.
 pub(super) fn refused(bulkhead: &Bulkhead, reason: Reason) {
     span::rejected(POLICY, bulkhead.name(), reason);
-    let (name, counts) = (bulkhead.name().as_str(), || bulkhead.gate().counts());
     // The fields are evaluated for a subscriber only.
-    match bulkhead.key() {
-        None => debug!(
-            policy = POLICY,
-            name,
-            reason = reason.as_str(),
-            limit = counts().limit,
-            in_flight = counts().inside,
-            waiting = counts().waiting,
-            "call refused"
-        ),
-        Some(key) => debug!(
-            policy = POLICY,
-            name,
-            ?key,
-            reason = reason.as_str(),
-            limit = counts().limit,
-            in_flight = counts().inside,
-            waiting = counts().waiting,
-            "call refused"
-        ),
-    }
+    debug!(
+        policy = POLICY,
+        name = bulkhead.name().as_str(),
+        key = bulkhead.key().map(tracing::field::debug),
+        reason = reason.as_str(),
+        limit = bulkhead.gate().counts().limit,
+        in_flight = bulkhead.gate().counts().inside,
+        waiting = bulkhead.gate().counts().waiting,
+        "call refused"
+    );
 }
 
 /// All keys there may be have calls.
