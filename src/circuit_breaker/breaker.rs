@@ -384,13 +384,19 @@ impl CircuitBreaker {
     }
 
     /// The refusal, counted and told.
-    #[inline]
+    // Always, so that it is written where it goes, and isn't copied there.
+    #[inline(always)]
     pub(super) fn refuse(&self, refused: &Refused) -> Rejection {
-        self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        self.shared.meter().refused.increment();
-        event::refused(self, refused.retry_after);
+        self.count_refused(refused.retry_after);
         let rejection = Rejection::new(super::POLICY, self.name().clone(), Reason::CircuitOpen);
         rejection.with_retry_after(refused.retry_after)
+    }
+
+    #[inline]
+    fn count_refused(&self, retry_after: Option<Duration>) {
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        self.shared.meter().refused.increment();
+        event::refused(self, retry_after);
     }
 }
 

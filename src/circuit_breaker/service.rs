@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    num::NonZeroU64,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -24,11 +25,15 @@ pub struct CircuitBreakerService<S, P> {
     breaker: CircuitBreaker,
     protocol: P,
     /// Set by `poll_ready` when the breaker is open. The inner service has not been asked then, so the call has to be
-    /// refused whatever happens in between. Holds what the refusal will say of when to come back.
-    refused: Option<Option<Duration>>,
+    /// refused whatever happens in between. Holds what the refusal will say of when to come back, in nanoseconds, or
+    /// [`UNKNOWN`]. One number, for the reason that [`Ticket`](super::status::Ticket) is one.
+    refused: Option<NonZeroU64>,
     /// Set by `poll_ready` when the breaker pauses: the permit is reserved before the call is made.
     paused: Option<Paused>,
 }
+
+/// Nobody knows when it is worth while to come back.
+const UNKNOWN: NonZeroU64 = NonZeroU64::MAX;
 
 /// How far a breaker that pauses is with letting the next call through.
 enum Paused {
@@ -49,7 +54,10 @@ impl<S, P> CircuitBreakerService<S, P> {
     fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.paused.is_none() && !self.breaker.pauses() {
             // Ready to refuse: an inner service that takes its time must not hold the refusal up.
-            self.refused = self.breaker.peek().map(|refused| refused.retry_after);
+            self.refused = self.breaker.peek().map(|refused| {
+                let nanos = refused.retry_after.map(|wait| u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+                nanos.map_or(UNKNOWN, |nanos| NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
+            });
             return Poll::Ready(self.refused.is_none());
         }
         loop {
@@ -93,7 +101,10 @@ impl<S, P> CircuitBreakerService<S, P> {
     #[cold]
     fn admit_slowly(&mut self) -> Result<Permit, Box<Rejection>> {
         let admitted = match (self.refused.take(), self.paused.take()) {
-            (Some(retry_after), _) => Err(Refused { retry_after, ask_again_in: None }),
+            (Some(nanos), _) => {
+                let retry_after = (nanos != UNKNOWN).then(|| Duration::from_nanos(nanos.get()));
+                Err(Refused { retry_after, ask_again_in: None })
+            }
             (None, Some(Paused::Admitted(permit))) => Ok(permit),
             (None, Some(Paused::Waiting(_))) => {
                 panic!("the breaker is open and pauses; poll_ready must be called first")
