@@ -73,6 +73,7 @@
 #[macro_use]
 mod macros;
 
+mod clock;
 mod config;
 mod meter;
 mod name;

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use crate::name::Name;
+use crate::{clock, name::Name};
 
 /// All values of a kind that are alive: one `static` a kind, added to where a policy is made.
 ///
@@ -41,6 +41,7 @@ impl<T: ?Sized> Registered<T> {
     }
 
     pub(crate) fn add(&self, made: &Arc<T>) {
+        clock::prepare();
         let mut all = self.lock();
         if all.len() == all.capacity() {
             all.retain(|weak| weak.strong_count() > 0);

@@ -37,7 +37,10 @@ use tokio::time::Instant;
 
 pub use self::config::BudgetConfig;
 use self::{bucket::Bucket, share::Share};
-use crate::config::{InvalidConfig, or_panic};
+use crate::{
+    clock,
+    config::{InvalidConfig, or_panic},
+};
 
 /// Retries to be spent. A clone is the same budget.
 #[derive(Clone)]
@@ -108,7 +111,7 @@ impl Budget {
     pub(crate) fn valid(config: BudgetConfig) -> Self {
         let kind = match config {
             BudgetConfig::Share { ratio, per_second } => {
-                Kind::Share { share: Share::new(ratio, per_second), epoch: Instant::now() }
+                Kind::Share { share: Share::new(ratio, per_second), epoch: clock::now() }
             }
             BudgetConfig::Tokens { max_tokens, .. } => Kind::Tokens(Bucket::full(u64::from(max_tokens) * TOKEN)),
             BudgetConfig::Costs { capacity, .. } => Kind::Costs(Bucket::full(u64::from(capacity))),
@@ -166,7 +169,7 @@ impl Budget {
         };
         match taken {
             Some(taken) => Ok(Token { budget: self.clone(), taken }),
-            None => Err(Exhausted { news: self.is_news(Instant::now()) }),
+            None => Err(Exhausted { news: self.is_news(clock::now()) }),
         }
     }
 
@@ -203,7 +206,7 @@ const TOKEN: u64 = 1000;
 
 /// Seconds since the budget was made. They wrap around after 136 years.
 fn tick(epoch: Instant) -> u32 {
-    Instant::now().saturating_duration_since(epoch).as_secs() as u32
+    clock::now().saturating_duration_since(epoch).as_secs() as u32
 }
 
 impl Default for Budget {

@@ -21,6 +21,7 @@ use crate::{
         stamp::Stamp,
         state::{Gate, Standing},
     },
+    clock,
     config::{InvalidConfig, or_panic},
     meter::{Meter, Whose},
     name::Name,
@@ -115,7 +116,7 @@ impl Bulkhead {
                 gate: Gate::new(0),
                 settings: Settings::new(config.clone()),
                 limiter: Limiter::default(),
-                made: Instant::now(),
+                made: clock::now(),
                 rejected: RejectionCounters::default(),
                 meter,
                 name,
@@ -155,7 +156,7 @@ impl Bulkhead {
     pub(super) fn change(&self, change: impl FnOnce(&mut BulkheadConfig)) -> Result<BulkheadConfig, InvalidConfig> {
         let before = self.shared.settings.change(change, |config| self.apply(config))?;
         // Not before the settings are unlocked: it wakes tasks, which may ask for them.
-        self.gate().hand_over(Instant::now);
+        self.gate().hand_over(clock::now);
         Ok(before)
     }
 
@@ -261,7 +262,7 @@ impl Bulkhead {
         let set_limit = |limit| gate.set_limit(limit);
         let change = self.shared.limiter.record(outcome, stamp.took(now), gate.counts().inside, now, set_limit);
         if let Some(change) = change {
-            gate.hand_over(Instant::now);
+            gate.hand_over(clock::now);
             let Handles { raised, lowered, .. } = self.meter();
             if change.after > change.before { raised } else { lowered }.increment();
             event::limit_moved(self, change);

@@ -1,10 +1,8 @@
 //! The right to be inside.
 
-use tokio::time::Instant;
-
 use crate::{
     bulkhead::{handle::Bulkhead, stamp::Stamp},
-    meter,
+    clock, meter,
     outcome::Outcome,
     protocol::Observer,
 };
@@ -67,8 +65,8 @@ impl Drop for Permit {
             self.bulkhead.meter().calls.cancelled.increment();
         }
         match self.stamp.slot() {
-            None => self.bulkhead.gate().exit(Instant::now),
-            Some(slot) => self.bulkhead.gate().exit_counted(slot, Instant::now),
+            None => self.bulkhead.gate().exit(clock::now),
+            Some(slot) => self.bulkhead.gate().exit_counted(slot, clock::now),
         }
     }
 }

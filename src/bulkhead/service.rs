@@ -5,7 +5,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
         state::Standing,
         wait::{Wait, Waiter},
     },
+    clock,
     protocol::Protocol,
     rejection::Rejection,
 };
@@ -57,7 +57,7 @@ impl<S, P, K> BulkheadService<S, P, K> {
     /// What a service gets that is to wait for a permit; nothing if too many wait already.
     #[cold]
     fn line_up(&self) -> Option<Place> {
-        Some(match self.bulkhead.enter_or_wait(Standing::default(), Instant::now()).ok()? {
+        Some(match self.bulkhead.enter_or_wait(Standing::default(), clock::now()).ok()? {
             Admission::Admitted(permit) => Place::Reserved(permit),
             Admission::Queued(waiter) => Place::Paused(Box::new(waiter)),
         })

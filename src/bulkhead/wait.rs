@@ -16,6 +16,7 @@ use crate::{
         permit::Permit,
         state::{KEPT_FOR, Ticket, Turn},
     },
+    clock,
     deadline::Deadline,
     meter::Stopwatch,
     rejection::{Reason, Rejection},
@@ -126,7 +127,7 @@ impl Future for Wait {
             }
             let Some(mut alarm) = this.alarm.as_mut().as_pin_mut() else { return Poll::Pending };
             ready!(alarm.as_mut().poll(cx));
-            let now = Instant::now();
+            let now = clock::now();
             match this.patience.until {
                 // A permit that came at the last moment is as good as any.
                 Some((until, reason)) if now >= until => {
@@ -141,7 +142,7 @@ impl Future for Wait {
         };
         Poll::Ready(match turn {
             // But not to a call that can't be done in time any more: it goes to the next.
-            Ok(permit) if this.patience.deadline.is_some_and(|deadline| deadline.has_passed(Instant::now())) => {
+            Ok(permit) if this.patience.deadline.is_some_and(|deadline| deadline.has_passed(clock::now())) => {
                 permit.unused();
                 Err(this.waiter.bulkhead.refuse(Reason::DeadlinePassed))
             }

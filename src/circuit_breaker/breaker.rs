@@ -2,10 +2,7 @@
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     config::CircuitBreakerConfig,
@@ -18,6 +15,7 @@ use super::{
     watch::{Changes, Channel, NamedChange, tell_all},
 };
 use crate::{
+    clock,
     config::{InvalidConfig, or_panic},
     meter::Meter,
     name::Name,
@@ -171,7 +169,7 @@ impl CircuitBreaker {
     ) -> Result<Self, InvalidConfig> {
         let shared = Shared {
             name,
-            core: Core::new(config, Instant::now())?,
+            core: Core::new(config, clock::now())?,
             changed: Notify::new(),
             changes: Channel::new(),
             of,
@@ -226,7 +224,7 @@ impl CircuitBreaker {
 
     /// How the breaker stands.
     pub fn snapshot(&self) -> CircuitBreakerSnapshot {
-        let now = Instant::now();
+        let now = clock::now();
         let Shared { name, core, refused, cancelled, opened, .. } = &*self.shared;
         let machine = core.machine();
         let tally = core.tally(now);
@@ -342,14 +340,14 @@ impl CircuitBreaker {
     /// Lets a call through if the breaker is closed.
     #[inline]
     pub(super) fn admit_if_closed(&self) -> Option<Permit> {
-        let ticket = self.shared.core.admit_if_closed(Instant::now)?;
+        let ticket = self.shared.core.admit_if_closed(clock::now)?;
         Some(Permit::new(self.shared.clone(), ticket))
     }
 
     /// Asks for a call to be let through, whatever the state.
     #[cold]
     pub(super) fn admit(&self) -> Result<Permit, Refused> {
-        let (admitted, change) = self.shared.core.admit(Instant::now, fastrand::f64);
+        let (admitted, change) = self.shared.core.admit(clock::now, fastrand::f64);
         self.shared.announce(change);
         admitted.map(|ticket| Permit::new(self.shared.clone(), ticket))
     }
@@ -362,7 +360,7 @@ impl CircuitBreaker {
 
     /// Whether an open state would refuse the call, without asking for a probe.
     pub(super) fn peek(&self) -> Option<Refused> {
-        self.shared.core.peek(Instant::now)
+        self.shared.core.peek(clock::now)
     }
 
     /// Whether anybody else has this breaker, and be it for a call.
@@ -372,7 +370,7 @@ impl CircuitBreaker {
 
     /// Whether nothing would be lost with this breaker that protects anybody.
     pub(super) fn is_idle(&self) -> bool {
-        self.shared.core.is_idle(Instant::now)
+        self.shared.core.is_idle(clock::now)
     }
 
     pub(super) fn pauses(&self) -> bool {
@@ -419,7 +417,7 @@ impl Shared {
 
     #[inline(never)]
     fn record_slowly(&self, ticket: Ticket, outcome: Outcome, took: Option<Duration>) {
-        let change = self.core.record(ticket, outcome, took, Instant::now, fastrand::f64);
+        let change = self.core.record(ticket, outcome, took, clock::now, fastrand::f64);
         // An ignored probe has been given back, which somebody may be waiting for.
         if outcome == Outcome::Ignored && ticket.probe().is_some() {
             self.changed.notify_waiters();

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 use tokio::time::Instant;
 
 pub use self::scope::Scoped;
-use crate::{config::LONGEST, name::Name};
+use crate::{clock, config::LONGEST, name::Name};
 
 /// The time by which an exchange must have ended: a point on this process's monotonic clock.
 ///
@@ -52,7 +52,7 @@ impl Deadline {
 
     /// A deadline `left` from now; beyond a year, it is a year.
     pub fn after(left: Duration) -> Self {
-        Self::after_at(left, Instant::now())
+        Self::after_at(left, clock::now())
     }
 
     /// As [`after`](Self::after), with the clock read. Bounded, so that nothing read from a header overflows the clock.

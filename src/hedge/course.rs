@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     budget::Cost,
+    clock,
     deadline::Deadline,
     meter::Unsettled,
     repeat::{
@@ -71,7 +72,7 @@ impl<S, P, R, K> Course<S, P, R, K> {
             settings.funds.budget.deposit();
         }
         let later = kept.filter(|kept| is_safe(protocol.is_safe(&rules, kept), &settings)).map(|kept| {
-            let began = Instant::now();
+            let began = clock::now();
             let schedule = settings.schedule(began);
             let race = Race::new(schedule.map_or(0, |_| settings.config.max_hedges));
             Later { inner: inner.clone(), kept, race, began, schedule, first_is_over: false, hedges: 0, sent: 0 }
@@ -87,7 +88,7 @@ impl<S, P, R, K> Course<S, P, R, K> {
 
     /// When the next hedge is due, now that one is sent.
     pub(super) fn due_after_now(&self) -> Option<Instant> {
-        self.due_from(Instant::now())
+        self.due_from(clock::now())
     }
 
     fn due_from(&self, before: Instant) -> Option<Instant> {
@@ -225,7 +226,7 @@ impl<S, K> Later<S, K> {
     {
         let deadline = protocol.deadline(&self.kept).into_iter().chain(Deadline::current()).min();
         let usual = self.schedule.map_or(Duration::ZERO, |schedule| schedule.usual);
-        if deadline.is_some_and(|deadline| deadline.remaining(Instant::now()) <= wait + usual) {
+        if deadline.is_some_and(|deadline| deadline.remaining(clock::now()) <= wait + usual) {
             return Err(HeldBack::Deadline);
         }
         let token = settings.funds.budget.withdraw(Cost::Transient).map_err(|exhausted| {
@@ -240,7 +241,7 @@ impl<S, K> Later<S, K> {
 
     #[inline]
     fn ended(&mut self, settings: &Settings, who: Who, verdict: &Verdict) -> Next {
-        let now = Instant::now();
+        let now = clock::now();
         let could_hedge = self.race.may_hedge();
         let next = self.race.ended(verdict);
         match (who, verdict) {

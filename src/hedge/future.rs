@@ -17,7 +17,7 @@ use super::{
     course::{Course, Who},
     race::Next,
 };
-use crate::repeat::protocol::Repeat;
+use crate::{clock, repeat::protocol::Repeat};
 
 pin_project! {
     /// The future of a [`HedgeService`](super::HedgeService).
@@ -190,12 +190,12 @@ where
                 None => *this.due = Due::Never,
             },
             Next::HedgeIn(wait) if this.course.is_alone() => match this.course.prepare::<Req>(wait) {
-                Some(prepared) => *this.due = Due::Set(Instant::now() + wait, Some(prepared)),
+                Some(prepared) => *this.due = Due::Set(clock::now() + wait, Some(prepared)),
                 None => return Some(this.course.give_up(who, answer)),
             },
-            Next::HedgeIn(wait) => *this.due = Due::Set(Instant::now() + wait, None),
+            Next::HedgeIn(wait) => *this.due = Due::Set(clock::now() + wait, None),
             Next::HedgeNotBefore(wait) => {
-                let not_before = Instant::now() + wait;
+                let not_before = clock::now() + wait;
                 *this.due = Due::Set(this.due.at().map_or(not_before, |at| at.max(not_before)), None);
             }
         }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     budget::Budget,
+    clock,
     config::InvalidConfig,
     meter::{Meter, Whose},
     name::Name,
@@ -155,7 +156,7 @@ impl Hedge {
             counts: Counts::default(),
             meter: Meter::new(),
             unsaid: AtomicBool::new(false),
-            epoch: Instant::now(),
+            epoch: clock::now(),
             latencies: Latencies::new(),
             version: AtomicU32::new(0),
             current: Mutex::new(Current { config, funds, shared: Weak::new() }),
@@ -234,7 +235,7 @@ impl Hedge {
         let held_back = |why: HeldBack| read(&counts.held_back[why as usize]);
         HedgeSnapshot {
             name: self.name().clone(),
-            after: self.settings().schedule(Instant::now()).map(|schedule| schedule.after),
+            after: self.settings().schedule(clock::now()).map(|schedule| schedule.after),
             hedged: read(&counts.hedged),
             hedges: read(&counts.hedges),
             won: read(&counts.won),

@@ -10,6 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    clock,
     config::{InvalidConfig, LONGEST, or_panic},
     deadline::Deadline,
     meter,
@@ -130,7 +131,7 @@ impl RateLimit {
             max_wait_nanos: AtomicU64::new(0),
             max_queue: AtomicU32::new(0),
             announces: AtomicU32::new(0),
-            epoch: Instant::now(),
+            epoch: clock::now(),
             config: Mutex::new(config.clone()),
             name,
         };
@@ -168,7 +169,7 @@ impl RateLimit {
         change(&mut config);
         config.validate()?;
         self.shared.mirror(&config);
-        self.shared.meter.change(pace(&config), self.nanos(Instant::now()));
+        self.shared.meter.change(pace(&config), self.nanos(clock::now()));
         let before = mem::replace(&mut *current, config);
         // Not before the settings are unlocked: it wakes a task, which may ask for them.
         drop(current);
@@ -184,7 +185,7 @@ impl RateLimit {
             refused: counters.refused.read(),
             waited: counters.waited.read(),
             waiting: self.waiting(),
-            available: self.available(Instant::now()),
+            available: self.available(clock::now()),
         }
     }
 
@@ -205,7 +206,7 @@ impl RateLimit {
     /// With [`Reason::RateLimited`], and when its turn would be; without, if it weighs more than the burst, for then
     /// its turn never comes.
     pub fn try_acquire_many(&self, weight: u32) -> Result<(), Rejection> {
-        let now = Instant::now();
+        let now = clock::now();
         if self.admit(weight, now) { Ok(()) } else { Err(self.refuse(Why::Rate, weight, now)) }
     }
 
@@ -241,7 +242,7 @@ impl RateLimit {
     ///
     /// As [`acquire`](Self::acquire).
     pub async fn acquire_many(&self, weight: u32) -> Result<(), Rejection> {
-        let now = Instant::now();
+        let now = clock::now();
         if self.admit(weight, now) {
             return Ok(());
         }

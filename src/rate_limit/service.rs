@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
+    clock,
     protocol::Protocol,
     rate_limit::{
         announce::Announce,
@@ -76,7 +77,7 @@ where
     S: Service<Req> + Clone,
     P: Clone,
 {
-    let now = Instant::now();
+    let now = clock::now();
     if limit.admit(weight, now) {
         ResponseFuture::called(inner.call(request), protocol.clone(), limit)
     } else {

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
+    clock,
     meter::{COUNTS, Stopwatch},
     rate_limit::{
         handle::RateLimit,
@@ -64,7 +65,7 @@ impl Future for Wait {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let now = Instant::now();
+            let now = clock::now();
             let turn = match this.waiter.poll(now, cx) {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(turn) => turn,

@@ -9,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
 use super::{
     event,
     handle::{GaveUp, Settings},
@@ -20,6 +18,7 @@ use super::{
 use crate::{
     backoff::Delays,
     budget::{Cost, Token},
+    clock,
     deadline::Deadline,
     meter::Unsettled,
     repeat::verdict::{Ask, Failure},
@@ -123,7 +122,7 @@ impl<L: Leads> Course<L> {
         self.attempts_left()?;
         let wait = self.wait(failure.ask);
         let deadline = deadline.into_iter().chain(Deadline::current()).min();
-        if deadline.is_some_and(|deadline| deadline.remaining(Instant::now()) <= wait) {
+        if deadline.is_some_and(|deadline| deadline.remaining(clock::now()) <= wait) {
             return Err(GaveUp::Deadline);
         }
         let tokens = self.withdraw(failure.cost)?;

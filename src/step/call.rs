@@ -2,13 +2,9 @@
 
 use std::error::Error;
 
-use http::{Extensions, HeaderMap, Request, Response};
-use http_body::Body;
-use tokio::time::Instant;
-
 use super::{StepContext, StepOutcome, context::NotedCall, wire::StepHeaders};
 use crate::{
-    BoxError,
+    BoxError, clock,
     deadline::{
         Deadline, Elapsed,
         header::{Format, GrpcTimeout, Millis},
@@ -23,6 +19,8 @@ use crate::{
     },
     rejection::Rejection,
 };
+use http::{Extensions, HeaderMap, Request, Response};
+use http_body::Body;
 
 /// How the requests of a protocol tell of the step they are made in.
 ///
@@ -209,7 +207,7 @@ fn tell<F: Format, B>(request: &mut Request<B>) -> Option<Call> {
     let step = request.extensions().get::<StepContext>().cloned().or_else(StepContext::current)?;
     StepHeaders::of(&step).write(request.headers_mut());
 
-    let now = Instant::now();
+    let now = clock::now();
     // An earlier one that the caller wrote itself stays; one that can't be read is none.
     let written = F::read(request.headers()).ok().flatten().map(|left| Deadline::after_at(left, now));
     let known = [request.extensions().get().copied(), Deadline::current(), written];

@@ -7,10 +7,11 @@ use std::{
 
 use tokio::{
     task::coop::unconstrained,
-    time::{Instant, Sleep, sleep_until},
+    time::{Sleep, sleep_until},
 };
 
 use crate::{
+    clock,
     deadline::{Deadline, Elapsed},
     meter::{Stopwatch, Unsettled},
     timeout::{Timeout, event},
@@ -45,7 +46,7 @@ impl Limit {
     }
 
     pub(crate) fn has_passed(&self) -> bool {
-        self.deadline.has_passed(Instant::now())
+        self.deadline.has_passed(clock::now())
     }
 
     /// The head of the answer is there.
@@ -110,6 +111,8 @@ pub(crate) fn poll_sleep(sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<(
 #[cfg(all(test, not(buttress_loom)))]
 mod tests {
     use std::time::Duration;
+
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -12,6 +12,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    clock,
     config::InvalidConfig,
     deadline::Deadline,
     meter::{Meter, Stopwatch, Whose},
@@ -189,7 +190,7 @@ impl Timeout {
     /// The future is dropped when the time is up, at whatever `.await` it stands; the same happens if what this returns
     /// is dropped. Work that must not be cut off belongs into a task of its own, see [`Deadline::carry`].
     pub fn run<F: Future>(&self, future: F) -> Run<F> {
-        match self.limit(Instant::now(), None) {
+        match self.limit(clock::now(), None) {
             Ok(limit) => Run::limited(future, limit),
             Err(_) => Run::refused(self.name().clone()),
         }

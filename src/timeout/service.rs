@@ -2,10 +2,10 @@
 
 use std::task::{Context, Poll};
 
-use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
+    clock,
     protocol::Plain,
     timeout::{CarryDeadline, Expire, ResponseFuture, Timeout},
 };
@@ -46,7 +46,7 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let now = Instant::now();
+        let now = clock::now();
         let inherited = self.protocol.inherited(&request, now, self.policy.name());
         match self.policy.limit(now, inherited) {
             Ok(limit) => {

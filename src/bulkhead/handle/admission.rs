@@ -15,6 +15,7 @@ use crate::{
         state::{Entry, Standing},
         wait::{Patience, Wait, Waiter},
     },
+    clock,
     deadline::Deadline,
     meter::Stopwatch,
     rejection::{Reason, Rejection},
@@ -70,7 +71,7 @@ impl Bulkhead {
     fn enter_marked(&self, standing: Standing) -> Option<Permit> {
         let gate = self.gate();
         if gate.is_sorted() {
-            gate.try_enter_sorted(standing, Instant::now()).then(|| self.counted_permit(standing.slot))
+            gate.try_enter_sorted(standing, clock::now()).then(|| self.counted_permit(standing.slot))
         } else if gate.is_measured() {
             gate.try_enter_measured().then(|| Permit::of(self.clone(), self.begun(Stamp::PLAIN)))
         } else {
@@ -153,7 +154,7 @@ impl Bulkhead {
         if longest == Some(Duration::ZERO) {
             return Err(Away::Refused(Reason::BulkheadFull));
         }
-        let (now, deadline) = (Instant::now(), Deadline::current());
+        let (now, deadline) = (clock::now(), Deadline::current());
         if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
             return Err(Away::Refused(Reason::DeadlinePassed));
         }

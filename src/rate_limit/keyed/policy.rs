@@ -5,9 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use tokio::time::Instant;
-
 use crate::{
+    clock,
     config::{InvalidConfig, or_panic},
     keyed::{DEFAULT_MAX_KEYS, Entry, Key, Keyed, Rank, Ranked, check_max_keys},
     meter::Meter,
@@ -233,7 +232,7 @@ impl Ranked for RateLimit {
     fn rank(&self) -> Rank {
         if self.is_shared() {
             Rank::InUse
-        } else if self.is_unused(Instant::now()) {
+        } else if self.is_unused(clock::now()) {
             Rank::Idle
         } else {
             Rank::Stateful

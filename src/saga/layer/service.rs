@@ -9,12 +9,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::sync::oneshot;
 use tower_service::Service;
 use tracing::Instrument;
 
 use crate::{
-    Reason, Rejection,
+    Reason, Rejection, clock,
     failpoint::{self, Planted, planted},
     name::Name,
     protocol::Plain,
@@ -107,7 +107,7 @@ where
 
     fn call(&mut self, mut request: Req) -> Self::Future {
         failpoint::hit("C1");
-        let now = Instant::now();
+        let now = clock::now();
         let due = Due::of(self.settings.deadline, self.protocol.deadline(&request, now), now);
         if due.is_some_and(|due| due.deadline.has_passed(now)) {
             let late = Rejection::new("saga", self.settings.name.clone(), Reason::DeadlinePassed);
