@@ -11,7 +11,7 @@ use super::{
     meter::{self, Handles},
     permit::Permit,
     state::Refused,
-    status::Ticket,
+    status::{ComeBack, Ticket},
     watch::{Changes, Channel, NamedChange, tell_all},
 };
 use crate::{
@@ -327,14 +327,10 @@ impl CircuitBreaker {
     #[cold]
     fn try_acquire_slowly(&self) -> Result<Permit, Rejection> {
         // The usual refusal first, for it needs no lock.
-        let refused = match self.peek() {
-            Some(refused) => refused,
-            None => match self.admit() {
-                Ok(permit) => return Ok(permit),
-                Err(refused) => refused,
-            },
-        };
-        Err(self.refuse(&refused))
+        match self.peek() {
+            Some(come_back) => Err(self.refuse(come_back.retry_after())),
+            None => self.admit().map_err(|refused| self.refuse(refused.retry_after)),
+        }
     }
 
     /// Lets a call through if the breaker is closed.
@@ -359,7 +355,8 @@ impl CircuitBreaker {
     }
 
     /// Whether an open state would refuse the call, without asking for a probe.
-    pub(super) fn peek(&self) -> Option<Refused> {
+    #[inline]
+    pub(super) fn peek(&self) -> Option<ComeBack> {
         self.shared.core.peek(clock::now)
     }
 
@@ -384,10 +381,10 @@ impl CircuitBreaker {
     /// The refusal, counted and told.
     // Always, so that it is written where it goes, and isn't copied there.
     #[inline(always)]
-    pub(super) fn refuse(&self, refused: &Refused) -> Rejection {
-        self.count_refused(refused.retry_after);
+    pub(super) fn refuse(&self, retry_after: Option<Duration>) -> Rejection {
+        self.count_refused(retry_after);
         let rejection = Rejection::new(super::POLICY, self.name().clone(), Reason::CircuitOpen);
-        rejection.with_retry_after(refused.retry_after)
+        rejection.with_retry_after(retry_after)
     }
 
     #[inline]

@@ -11,7 +11,7 @@ use super::{
     ramp::{self, Pass},
     rules::Rules,
     state::{Admission, Machine, Refused},
-    status::{PAUSES, RAMPING, SHADOW, SLOW_CALLS, Status, Ticket, UNCOUNTED},
+    status::{ComeBack, PAUSES, RAMPING, SHADOW, SLOW_CALLS, Status, Ticket, UNCOUNTED},
 };
 use crate::{
     config::InvalidConfig,
@@ -131,8 +131,8 @@ impl Core {
         now: impl Fn() -> Instant,
         random: impl FnOnce() -> f64,
     ) -> Told<Result<Ticket, Refused>> {
-        if let Some(refused) = self.peek(&now) {
-            return (Err(refused), None);
+        if let Some(come_back) = self.peek(&now) {
+            return (Err(Refused { retry_after: come_back.retry_after(), ask_again_in: None }), None);
         }
         let (at, random) = (now(), random());
         if let Some(answer) = self.admit_on_ramp(at, random) {
@@ -155,16 +155,13 @@ impl Core {
     }
 
     /// The refusal of an open state whose time isn't over, without the lock.
-    pub(super) fn peek(&self, now: impl Fn() -> Instant) -> Option<Refused> {
+    #[inline]
+    pub(super) fn peek(&self, now: impl Fn() -> Instant) -> Option<ComeBack> {
         let status = self.status();
         match status.phase() {
             _ if status.has(SHADOW) => None,
-            State::ForcedOpen => Some(Refused { retry_after: None, ask_again_in: None }),
-            State::Open => {
-                let left = self.open_until.load(Ordering::Relaxed).saturating_sub(self.nanos(now()));
-                let retry_after = Some(Duration::from_nanos(left));
-                (left != 0).then_some(Refused { retry_after, ask_again_in: None })
-            }
+            State::ForcedOpen => Some(ComeBack::UNKNOWN),
+            State::Open => ComeBack::after(self.open_until.load(Ordering::Relaxed).saturating_sub(self.nanos(now()))),
             _ => None,
         }
     }

@@ -3,15 +3,13 @@
 use std::{
     fmt,
     future::Future,
-    num::NonZeroU64,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tower_service::Service;
 
-use super::{breaker::CircuitBreaker, permit::Permit, state::Refused};
+use super::{breaker::CircuitBreaker, permit::Permit, status::ComeBack};
 use crate::{
     outcome::{Cause, Outcome},
     protocol::{Observer, Protocol, future::Exchange},
@@ -25,15 +23,11 @@ pub struct CircuitBreakerService<S, P> {
     breaker: CircuitBreaker,
     protocol: P,
     /// Set by `poll_ready` when the breaker is open. The inner service has not been asked then, so the call has to be
-    /// refused whatever happens in between. Holds what the refusal will say of when to come back, in nanoseconds, or
-    /// [`UNKNOWN`]. One number, for the reason that [`Ticket`](super::status::Ticket) is one.
-    refused: Option<NonZeroU64>,
+    /// refused whatever happens in between.
+    refused: Option<ComeBack>,
     /// Set by `poll_ready` when the breaker pauses: the permit is reserved before the call is made.
     paused: Option<Paused>,
 }
-
-/// Nobody knows when it is worth while to come back.
-const UNKNOWN: NonZeroU64 = NonZeroU64::MAX;
 
 /// How far a breaker that pauses is with letting the next call through.
 enum Paused {
@@ -54,12 +48,15 @@ impl<S, P> CircuitBreakerService<S, P> {
     fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.paused.is_none() && !self.breaker.pauses() {
             // Ready to refuse: an inner service that takes its time must not hold the refusal up.
-            self.refused = self.breaker.peek().map(|refused| {
-                let nanos = refused.retry_after.map(|wait| u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
-                nanos.map_or(UNKNOWN, |nanos| NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
-            });
+            self.refused = self.breaker.peek();
             return Poll::Ready(self.refused.is_none());
         }
+        self.poll_paused(cx)
+    }
+
+    /// As long as it takes until the call may be made.
+    #[cold]
+    fn poll_paused(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
             self.paused = Some(match self.paused.take() {
                 Some(Paused::Waiting(mut wait)) => match wait.as_mut().poll(cx) {
@@ -100,18 +97,16 @@ impl<S, P> CircuitBreakerService<S, P> {
     /// The permit of a call that is about to be made, if it isn't simply let through.
     #[cold]
     fn admit_slowly(&mut self) -> Result<Permit, Box<Rejection>> {
-        let admitted = match (self.refused.take(), self.paused.take()) {
-            (Some(nanos), _) => {
-                let retry_after = (nanos != UNKNOWN).then(|| Duration::from_nanos(nanos.get()));
-                Err(Refused { retry_after, ask_again_in: None })
-            }
-            (None, Some(Paused::Admitted(permit))) => Ok(permit),
-            (None, Some(Paused::Waiting(_))) => {
-                panic!("the breaker is open and pauses; poll_ready must be called first")
-            }
-            (None, None) => self.breaker.admit(),
-        };
-        admitted.map_err(|refused| Box::new(self.breaker.refuse(&refused)))
+        if let Some(come_back) = self.refused.take() {
+            // First the place and then what goes there, or it would be written twice.
+            let place = Box::new_uninit();
+            return Err(Box::write(place, self.breaker.refuse(come_back.retry_after())));
+        }
+        match self.paused.take() {
+            Some(Paused::Admitted(permit)) => Ok(permit),
+            Some(Paused::Waiting(_)) => panic!("the breaker is open and pauses; poll_ready must be called first"),
+            None => self.breaker.admit().map_err(|refused| Box::new(self.breaker.refuse(refused.retry_after))),
+        }
     }
 }
 

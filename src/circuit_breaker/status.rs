@@ -1,6 +1,6 @@
 //! What every call looks at, and what it carries: a word each.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU64, time::Duration};
 
 use super::{
     config::{CircuitBreakerConfig, WhenOpen, Window},
@@ -88,6 +88,29 @@ pub(super) struct Ticket(u128);
 pub(super) const UNCOUNTED: u64 = u64::MAX;
 /// Somebody has already told how the call ended.
 const SPENT: u64 = u64::MAX - 1;
+
+/// What the refusal of an open state says of when to come back. One number too, and for the same reason: the nanoseconds
+/// until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ComeBack(NonZeroU64);
+
+// ===== impl ComeBack =====
+
+impl ComeBack {
+    /// Nobody knows when it is worth while.
+    pub(super) const UNKNOWN: Self = Self(NonZeroU64::MAX);
+
+    /// In so many nanoseconds; `None` if that is now.
+    #[inline]
+    pub(super) fn after(nanos: u64) -> Option<Self> {
+        NonZeroU64::new(nanos).map(Self)
+    }
+
+    #[inline]
+    pub(super) fn retry_after(self) -> Option<Duration> {
+        (self != Self::UNKNOWN).then(|| Duration::from_nanos(self.0.get()))
+    }
+}
 
 // ===== impl Ticket =====
 
