@@ -1,5 +1,7 @@
 //! What time it is: tokio's clock, or what it would say, for a third of the price.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 #[cfg(feature = "quanta")]
@@ -16,6 +18,74 @@ pub(crate) fn now() -> Instant {
         return counter::now();
     }
     Instant::now()
+}
+
+/// What tells the time: [`Real`], or whatever a test has.
+pub(crate) trait Clock {
+    fn now(&self) -> Instant;
+
+    /// How many nanoseconds have passed since then.
+    #[inline]
+    fn since(&self, epoch: Epoch) -> u64 {
+        epoch.nanos(self.now())
+    }
+}
+
+/// Of a policy at work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Real;
+
+/// When a policy was made, from which its times are counted: one number is compared and kept for less than an `Instant`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Epoch {
+    at: Instant,
+    /// The same by the counter.
+    #[cfg(feature = "quanta")]
+    count: u64,
+}
+
+impl<F: Fn() -> Instant> Clock for F {
+    fn now(&self) -> Instant {
+        self()
+    }
+}
+
+impl Clock for Real {
+    #[inline]
+    fn now(&self) -> Instant {
+        now()
+    }
+
+    #[inline]
+    fn since(&self, epoch: Epoch) -> u64 {
+        #[cfg(feature = "quanta")]
+        if !pausable::PAUSABLE {
+            return counter::nanos().saturating_sub(epoch.count);
+        }
+        epoch.nanos(Instant::now())
+    }
+}
+
+impl Epoch {
+    pub(crate) fn new(at: Instant) -> Self {
+        Self {
+            at,
+            #[cfg(feature = "quanta")]
+            count: counter::nanos_at(at),
+        }
+    }
+
+    /// When so many nanoseconds have passed.
+    pub(crate) fn after(self, nanos: u64) -> Instant {
+        self.at + Duration::from_nanos(nanos)
+    }
+
+    /// How many nanoseconds lie between it and `at`.
+    #[inline]
+    pub(crate) fn nanos(self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.at);
+        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
+    }
 }
 
 /// Makes ready what a reading needs, so that no call has to wait for it.
@@ -60,8 +130,6 @@ mod pausable {
 
 #[cfg(all(test, feature = "quanta", not(buttress_loom)))]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use super::{
     watch::{Changes, Channel, NamedChange, tell_all},
 };
 use crate::{
-    clock,
+    clock::{self, Real},
     config::{InvalidConfig, or_panic},
     meter::Meter,
     name::Name,
@@ -336,14 +336,14 @@ impl CircuitBreaker {
     /// Lets a call through if the breaker is closed.
     #[inline]
     pub(super) fn admit_if_closed(&self) -> Option<Permit> {
-        let ticket = self.shared.core.admit_if_closed(clock::now)?;
+        let ticket = self.shared.core.admit_if_closed(Real)?;
         Some(Permit::new(self.shared.clone(), ticket))
     }
 
     /// Asks for a call to be let through, whatever the state.
     #[cold]
     pub(super) fn admit(&self) -> Result<Permit, Refused> {
-        let (admitted, change) = self.shared.core.admit(clock::now, fastrand::f64);
+        let (admitted, change) = self.shared.core.admit(Real, fastrand::f64);
         self.shared.announce(change);
         admitted.map(|ticket| Permit::new(self.shared.clone(), ticket))
     }
@@ -357,7 +357,7 @@ impl CircuitBreaker {
     /// Whether an open state would refuse the call, without asking for a probe.
     #[inline]
     pub(super) fn peek(&self) -> Option<ComeBack> {
-        self.shared.core.peek(clock::now)
+        self.shared.core.peek(&Real)
     }
 
     /// Whether anybody else has this breaker, and be it for a call.
@@ -367,7 +367,7 @@ impl CircuitBreaker {
 
     /// Whether nothing would be lost with this breaker that protects anybody.
     pub(super) fn is_idle(&self) -> bool {
-        self.shared.core.is_idle(clock::now)
+        self.shared.core.is_idle(Real)
     }
 
     pub(super) fn pauses(&self) -> bool {
@@ -414,7 +414,7 @@ impl Shared {
 
     #[inline(never)]
     fn record_slowly(&self, ticket: Ticket, outcome: Outcome, took: Option<Duration>) {
-        let change = self.core.record(ticket, outcome, took, clock::now, fastrand::f64);
+        let change = self.core.record(ticket, outcome, took, Real, fastrand::f64);
         // An ignored probe has been given back, which somebody may be waiting for.
         if outcome == Outcome::Ignored && ticket.probe().is_some() {
             self.changed.notify_waiters();

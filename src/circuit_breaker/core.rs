@@ -14,6 +14,7 @@ use super::{
     status::{ComeBack, PAUSES, RAMPING, SHADOW, SLOW_CALLS, Status, Ticket, UNCOUNTED},
 };
 use crate::{
+    clock::{Clock, Epoch},
     config::InvalidConfig,
     outcome::{Cause, Outcome},
     sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
@@ -42,7 +43,7 @@ pub(super) struct Core {
     /// Nanoseconds since `made`, and how many the ramp takes.
     ramping_since: AtomicU64,
     ramp: AtomicU64,
-    made: Instant,
+    made: Epoch,
     windows: [OnceLock<AnyWindow>; WINDOWS],
     rules: Rules,
     /// Failures in a row, of a generation.
@@ -63,7 +64,7 @@ impl Core {
             open_until: AtomicU64::new(0),
             ramping_since: AtomicU64::new(0),
             ramp: AtomicU64::new(0),
-            made: now,
+            made: Epoch::new(now),
             windows: std::array::from_fn(|_| OnceLock::new()),
             rules: Rules::none(),
             row: AtomicU64::new(0),
@@ -116,25 +117,21 @@ impl Core {
 
     /// Lets a call through if the breaker is closed.
     #[inline]
-    pub(super) fn admit_if_closed(&self, now: impl Fn() -> Instant) -> Option<Ticket> {
+    pub(super) fn admit_if_closed(&self, clock: impl Clock) -> Option<Ticket> {
         let status = self.status();
         if status.is_plain() {
             return Some(Ticket::new(status, 0));
         }
         let all = status.phase() == State::Closed && !status.has(RAMPING);
-        all.then(|| self.counted(status, now))
+        all.then(|| self.counted(status, clock))
     }
 
     /// Asks for a call to be let through, whatever the state.
-    pub(super) fn admit(
-        &self,
-        now: impl Fn() -> Instant,
-        random: impl FnOnce() -> f64,
-    ) -> Told<Result<Ticket, Refused>> {
-        if let Some(come_back) = self.peek(&now) {
+    pub(super) fn admit(&self, clock: impl Clock, random: impl FnOnce() -> f64) -> Told<Result<Ticket, Refused>> {
+        if let Some(come_back) = self.peek(&clock) {
             return (Err(Refused { retry_after: come_back.retry_after(), ask_again_in: None }), None);
         }
-        let (at, random) = (now(), random());
+        let (at, random) = (clock.now(), random());
         if let Some(answer) = self.admit_on_ramp(at, random) {
             return (answer, None);
         }
@@ -156,12 +153,14 @@ impl Core {
 
     /// The refusal of an open state whose time isn't over, without the lock.
     #[inline]
-    pub(super) fn peek(&self, now: impl Fn() -> Instant) -> Option<ComeBack> {
+    pub(super) fn peek(&self, clock: &impl Clock) -> Option<ComeBack> {
         let status = self.status();
         match status.phase() {
             _ if status.has(SHADOW) => None,
             State::ForcedOpen => Some(ComeBack::UNKNOWN),
-            State::Open => ComeBack::after(self.open_until.load(Ordering::Relaxed).saturating_sub(self.nanos(now()))),
+            State::Open => {
+                ComeBack::after(self.open_until.load(Ordering::Relaxed).saturating_sub(clock.since(self.made)))
+            }
             _ => None,
         }
     }
@@ -194,19 +193,19 @@ impl Core {
 
     /// Whether a breaker that nobody uses would be missed by nobody: it would let the next call through, and has done so
     /// for long enough to know that nobody asks.
-    pub(super) fn is_idle(&self, now: impl Fn() -> Instant) -> bool {
+    pub(super) fn is_idle(&self, clock: impl Clock) -> bool {
         let status = self.status();
         let until = Duration::from_nanos(self.open_until.load(Ordering::Relaxed));
         match status.phase() {
             _ if status.has(SHADOW) => false,
-            State::Closed => !status.has(RAMPING) || self.ramp_share(now()).is_none(),
-            State::Open | State::HalfOpen => self.elapsed(now()) >= until + ABANDONED_AFTER,
+            State::Closed => !status.has(RAMPING) || self.ramp_share(clock.now()).is_none(),
+            State::Open | State::HalfOpen => self.elapsed(&clock) >= until + ABANDONED_AFTER,
             _ => false,
         }
     }
 
-    fn counted(&self, status: Status, now: impl Fn() -> Instant) -> Ticket {
-        let began = if status.has(SLOW_CALLS) { self.nanos(now()).max(1) } else { 0 };
+    fn counted(&self, status: Status, clock: impl Clock) -> Ticket {
+        let began = if status.has(SLOW_CALLS) { clock.since(self.made).max(1) } else { 0 };
         Ticket::new(status, began)
     }
 
@@ -225,7 +224,7 @@ impl Core {
         ticket: Ticket,
         outcome: Outcome,
         took: Option<Duration>,
-        now: impl Fn() -> Instant,
+        clock: impl Clock,
         random: impl FnOnce() -> f64,
     ) -> Option<Change> {
         let (status, detail) = (ticket.status(), ticket.detail());
@@ -234,16 +233,16 @@ impl Core {
             State::Closed if outcome == Outcome::Ignored => None,
             State::Closed => {
                 let began = Duration::from_nanos(detail);
-                let since = || (detail != 0).then(|| self.elapsed(now()).saturating_sub(began));
+                let since = || (detail != 0).then(|| self.elapsed(&clock).saturating_sub(began));
                 let slow = self.rules.is_slow(|| took.or_else(since));
-                let (reason, retry_after) = self.count(status, outcome, slow, &now)?;
+                let (reason, retry_after) = self.count(status, outcome, slow, &clock)?;
                 let mut machine = lock(&self.machine);
-                let change = machine.trip(status.generation(), reason, retry_after, now(), random());
+                let change = machine.trip(status.generation(), reason, retry_after, clock.now(), random());
                 self.publish_if(change, &machine)
             }
             _ => {
                 let mut machine = lock(&self.machine);
-                let at = now();
+                let at = clock.now();
                 let slow = |took| self.rules.is_slow(|| Some(took));
                 let change = machine.probe_ended(ticket.probe()?, outcome, took, slow, at, random());
                 self.publish_if(change, &machine)
@@ -262,7 +261,7 @@ impl Core {
         status: Status,
         outcome: Outcome,
         slow: bool,
-        now: &impl Fn() -> Instant,
+        clock: &impl Clock,
     ) -> Option<(ChangeReason, Option<Duration>)> {
         let fault = outcome.fault();
         // Never waited for: where two calls fail at once, either's cause is the last.
@@ -271,7 +270,7 @@ impl Core {
         }
         let record = Record { failed: fault.is_some(), slow };
         let window = self.window(status)?;
-        let tally = window.record(status.generation(), record, || self.elapsed(now()))?;
+        let tally = window.record(status.generation(), record, || self.elapsed(clock))?;
         let row = self.count_row(status.generation(), outcome)?;
         let reason = self.rules.verdict(tally, row, window.size(), || *lock(&self.last))?;
         Some((reason, fault.and_then(|fault| fault.retry_after)))
@@ -303,7 +302,9 @@ impl Core {
     pub(super) fn tally(&self, now: Instant) -> Tally {
         let status = self.status();
         match self.window(status) {
-            Some(window) if status.phase() == State::Closed => window.tally(status.generation(), self.elapsed(now)),
+            Some(window) if status.phase() == State::Closed => {
+                window.tally(status.generation(), Duration::from_nanos(self.nanos(now)))
+            }
             _ => Tally::default(),
         }
     }
@@ -312,12 +313,13 @@ impl Core {
         lock(&self.machine)
     }
 
-    fn elapsed(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.made)
+    #[inline]
+    fn elapsed(&self, clock: &impl Clock) -> Duration {
+        Duration::from_nanos(clock.since(self.made))
     }
 
     fn nanos(&self, at: Instant) -> u64 {
-        self.elapsed(at).as_nanos() as u64
+        self.made.nanos(at)
     }
 
     #[inline]

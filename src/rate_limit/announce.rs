@@ -24,7 +24,7 @@ pub struct Tell<'a>(pub(super) &'a super::handle::RateLimit);
 
 impl Tell<'_> {
     fn fields(&self) -> Fields {
-        self.0.fields(crate::clock::now())
+        self.0.fields()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    clock,
+    clock::{self, Clock, Epoch, Real},
     config::{InvalidConfig, LONGEST, or_panic},
     deadline::Deadline,
     meter,
@@ -58,7 +58,7 @@ struct Shared {
     max_queue: AtomicU32,
     announces: AtomicU32,
     /// What the meter's times count from.
-    epoch: Instant,
+    epoch: Epoch,
     config: Mutex<RateLimitConfig>,
     name: Name,
 }
@@ -131,7 +131,7 @@ impl RateLimit {
             max_wait_nanos: AtomicU64::new(0),
             max_queue: AtomicU32::new(0),
             announces: AtomicU32::new(0),
-            epoch: clock::now(),
+            epoch: Epoch::new(clock::now()),
             config: Mutex::new(config.clone()),
             name,
         };
@@ -169,7 +169,7 @@ impl RateLimit {
         change(&mut config);
         config.validate()?;
         self.shared.mirror(&config);
-        self.shared.meter.change(pace(&config), self.nanos(clock::now()));
+        self.shared.meter.change(pace(&config), self.now());
         let before = mem::replace(&mut *current, config);
         // Not before the settings are unlocked: it wakes a task, which may ask for them.
         drop(current);
@@ -185,7 +185,7 @@ impl RateLimit {
             refused: counters.refused.read(),
             waited: counters.waited.read(),
             waiting: self.waiting(),
-            available: self.available(clock::now()),
+            available: self.available(self.now()),
         }
     }
 
@@ -206,7 +206,7 @@ impl RateLimit {
     /// With [`Reason::RateLimited`], and when its turn would be; without, if it weighs more than the burst, for then
     /// its turn never comes.
     pub fn try_acquire_many(&self, weight: u32) -> Result<(), Rejection> {
-        let now = clock::now();
+        let now = self.now();
         if self.admit(weight, now) { Ok(()) } else { Err(self.refuse(Why::Rate, weight, now)) }
     }
 
@@ -242,7 +242,7 @@ impl RateLimit {
     ///
     /// As [`acquire`](Self::acquire).
     pub async fn acquire_many(&self, weight: u32) -> Result<(), Rejection> {
-        let now = clock::now();
+        let now = self.now();
         if self.admit(weight, now) {
             return Ok(());
         }
@@ -252,11 +252,17 @@ impl RateLimit {
         }
     }
 
+    /// Now, as the meter counts.
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        Real.since(self.shared.epoch)
+    }
+
     /// Whether a call is let through at once.
     #[inline]
-    pub(super) fn admit(&self, weight: u32, now: Instant) -> bool {
+    pub(super) fn admit(&self, weight: u32, now: u64) -> bool {
         let shared = &*self.shared;
-        let admitted = (shared.queue.is_empty() && shared.meter.take(weight, self.nanos(now)).is_ok()) || weight == 0;
+        let admitted = (shared.queue.is_empty() && shared.meter.take(weight, now).is_ok()) || weight == 0;
         if admitted {
             self.allowed();
         }
@@ -265,23 +271,24 @@ impl RateLimit {
 
     /// For a call that may not come now: how it waits, or nothing if it may come after all.
     #[cold]
-    pub(super) fn wait_or_refuse(&self, weight: u32, now: Instant) -> Result<Option<Wait>, Rejection> {
+    pub(super) fn wait_or_refuse(&self, weight: u32, now: u64) -> Result<Option<Wait>, Rejection> {
         let shared = &*self.shared;
         let max_wait = Duration::from_nanos(shared.max_wait_nanos.load(Ordering::Relaxed));
         if max_wait.is_zero() || shared.meter.is_too_much(weight) {
             return Err(self.refuse(Why::Rate, weight, now));
         }
-        let in_time = |deadline: Deadline| deadline.remaining(now).saturating_sub(Duration::from_nanos(1));
+        let at = shared.epoch.after(now);
+        let in_time = |deadline: Deadline| deadline.remaining(at).saturating_sub(Duration::from_nanos(1));
         let longest = Deadline::current().map_or(max_wait, |deadline| in_time(deadline).min(max_wait));
         let max_queue = shared.max_queue.load(Ordering::Relaxed);
-        match shared.queue.join(&shared.meter, weight, max_queue, longest.as_nanos() as u64, self.nanos(now)) {
+        match shared.queue.join(&shared.meter, weight, max_queue, longest.as_nanos() as u64, now) {
             Entry::Admitted => {
                 self.allowed();
                 Ok(None)
             }
             Entry::Queued(ticket) => {
                 let in_time = longest == max_wait;
-                let wait = Wait::new(self.clone(), weight, ticket, now, longest, in_time);
+                let wait = Wait::new(self.clone(), weight, ticket, at, longest, in_time);
                 shared.counters.waited.count();
                 event::queued(self, weight);
                 Ok(Some(wait))
@@ -298,8 +305,8 @@ impl RateLimit {
         }
     }
 
-    pub(super) fn poll_turn(&self, ticket: Ticket, now: Instant, waker: &Waker) -> Result<(), Turn> {
-        self.shared.queue.poll(&self.shared.meter, ticket, self.nanos(now), waker)?;
+    pub(super) fn poll_turn(&self, ticket: Ticket, at: Instant, waker: &Waker) -> Result<(), Turn> {
+        self.shared.queue.poll(&self.shared.meter, ticket, self.shared.epoch.nanos(at), waker)?;
         self.allowed();
         Ok(())
     }
@@ -310,7 +317,7 @@ impl RateLimit {
 
     /// A refusal that says when the call's turn would be.
     #[cold]
-    pub(super) fn refuse(&self, why: Why, weight: u32, now: Instant) -> Rejection {
+    pub(super) fn refuse(&self, why: Why, weight: u32, now: u64) -> Rejection {
         let shared = &*self.shared;
         if shared.meter.is_too_much(weight) {
             shared.counters.refused.count();
@@ -319,7 +326,11 @@ impl RateLimit {
             return self.rejection();
         }
         let tokens = shared.queue.tokens() + u64::from(weight);
-        self.refused(why, weight, Duration::from_nanos(shared.meter.wait(tokens, self.nanos(now))))
+        self.refused(why, weight, Duration::from_nanos(shared.meter.wait(tokens, now)))
+    }
+
+    pub(super) fn refuse_at(&self, why: Why, weight: u32, at: Instant) -> Rejection {
+        self.refuse(why, weight, self.shared.epoch.nanos(at))
     }
 
     fn refused(&self, why: Why, weight: u32, wait: Duration) -> Rejection {
@@ -345,15 +356,16 @@ impl RateLimit {
     }
 
     /// What there is to say over HTTP of what is left.
-    pub(super) fn fields(&self, now: Instant) -> Fields {
+    pub(super) fn fields(&self) -> Fields {
+        let now = self.now();
         let tokens = self.shared.queue.tokens();
         Fields::new(self.name(), &self.config(), self.available(now), self.wait_beyond(tokens, now))
     }
 
     /// How long it takes until one more is available than is now, if not all are.
-    fn wait_beyond(&self, tokens: u64, now: Instant) -> Option<Duration> {
+    fn wait_beyond(&self, tokens: u64, now: u64) -> Option<Duration> {
         let available = u64::from(self.available(now));
-        let nanos = self.shared.meter.wait(tokens + available + 1, self.nanos(now));
+        let nanos = self.shared.meter.wait(tokens + available + 1, now);
         (available < u64::from(self.config().burst_or_limit())).then(|| Duration::from_nanos(nanos))
     }
 
@@ -366,27 +378,21 @@ impl RateLimit {
         self.shared.queue.waiting()
     }
 
-    fn available(&self, now: Instant) -> u32 {
+    fn available(&self, now: u64) -> u32 {
         if !self.shared.queue.is_empty() {
             return 0;
         }
-        u32::try_from(self.shared.meter.available(self.nanos(now))).unwrap_or(u32::MAX)
+        u32::try_from(self.shared.meter.available(now)).unwrap_or(u32::MAX)
     }
 
     /// Whether a new one would do as well: nobody waits, and nothing is used.
-    pub(super) fn is_unused(&self, now: Instant) -> bool {
-        self.shared.queue.is_empty() && self.shared.meter.is_full(self.nanos(now))
+    pub(super) fn is_unused(&self) -> bool {
+        self.shared.queue.is_empty() && self.shared.meter.is_full(self.now())
     }
 
     /// Whether somebody else has this limit too: a handle, a service.
     pub(super) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.shared) > 1
-    }
-
-    #[inline]
-    fn nanos(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.shared.epoch);
-        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
     }
 
     fn lock_config(&self) -> std::sync::MutexGuard<'_, RateLimitConfig> {

@@ -5,11 +5,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    clock,
     protocol::Protocol,
     rate_limit::{
         announce::Announce,
@@ -77,7 +75,7 @@ where
     S: Service<Req> + Clone,
     P: Clone,
 {
-    let now = clock::now();
+    let now = limit.now();
     if limit.admit(weight, now) {
         ResponseFuture::called(inner.call(request), protocol.clone(), limit)
     } else {
@@ -92,7 +90,7 @@ fn call_too_soon<S, Req, P>(
     protocol: P,
     weight: u32,
     request: Req,
-    now: Instant,
+    now: u64,
 ) -> ResponseFuture<S, Req, P>
 where
     S: Service<Req> + Clone,

@@ -101,7 +101,7 @@ impl Waiter {
         self.leave();
         self.limit.watch().waited.since(self.since);
         let why = if self.in_time { Why::Rate } else { Why::Deadline };
-        self.limit.refuse(why, self.weight, now)
+        self.limit.refuse_at(why, self.weight, now)
     }
 
     /// Whether it hadn't yet.

@@ -6,7 +6,6 @@ use std::{
 };
 
 use crate::{
-    clock,
     config::{InvalidConfig, or_panic},
     keyed::{DEFAULT_MAX_KEYS, Entry, Key, Keyed, Rank, Ranked, check_max_keys},
     meter::Meter,
@@ -232,7 +231,7 @@ impl Ranked for RateLimit {
     fn rank(&self) -> Rank {
         if self.is_shared() {
             Rank::InUse
-        } else if self.is_unused(clock::now()) {
+        } else if self.is_unused() {
             Rank::Idle
         } else {
             Rank::Stateful
