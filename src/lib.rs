@@ -88,6 +88,8 @@ mod scope;
     feature = "saga"
 ))]
 mod span;
+#[cfg(feature = "circuit-breaker")]
+mod striped;
 mod sync;
 
 mod deadline;

@@ -22,7 +22,7 @@ use crate::{
     outcome::Outcome,
     registered::{Listed, Registered},
     rejection::{Reason, Rejection},
-    sync::{AtomicU64, Ordering},
+    striped::Striped,
 };
 
 /// A circuit breaker, without tower: the one that a layer's clones and services share, and what
@@ -58,9 +58,15 @@ pub(super) struct Shared {
     /// Of a breaker that is one of a keyed one's.
     of: Option<Of>,
     meter: Meter<Handles>,
-    refused: AtomicU64,
-    cancelled: AtomicU64,
-    opened: AtomicU64,
+    counts: Striped<3>,
+}
+
+/// What is counted of a breaker.
+#[derive(Debug, Clone, Copy)]
+enum Count {
+    Refused,
+    Cancelled,
+    Opened,
 }
 
 /// Which one of a keyed breaker's it is, and where it tells of its changes.
@@ -174,9 +180,7 @@ impl CircuitBreaker {
             changes: Channel::new(),
             of,
             meter,
-            refused: AtomicU64::new(0),
-            cancelled: AtomicU64::new(0),
-            opened: AtomicU64::new(0),
+            counts: Striped::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -225,7 +229,7 @@ impl CircuitBreaker {
     /// How the breaker stands.
     pub fn snapshot(&self) -> CircuitBreakerSnapshot {
         let now = clock::now();
-        let Shared { name, core, refused, cancelled, opened, .. } = &*self.shared;
+        let Shared { name, core, counts, .. } = &*self.shared;
         let machine = core.machine();
         let tally = core.tally(now);
         let (probes_in_flight, probes_succeeded, probes_failed) = machine.probes();
@@ -241,9 +245,9 @@ impl CircuitBreaker {
             probes_in_flight,
             probes_succeeded,
             probes_failed,
-            refused: refused.load(Ordering::Relaxed),
-            cancelled: cancelled.load(Ordering::Relaxed),
-            opened: opened.load(Ordering::Relaxed),
+            refused: counts.read(Count::Refused as usize),
+            cancelled: counts.read(Count::Cancelled as usize),
+            opened: counts.read(Count::Opened as usize),
         }
     }
 
@@ -308,9 +312,7 @@ impl CircuitBreaker {
     /// Forgets everything: closes the breaker now, and sets the counts of the snapshot to zero.
     pub fn reset(&self) {
         self.force(State::Closed);
-        for count in [&self.shared.refused, &self.shared.cancelled, &self.shared.opened] {
-            count.store(0, Ordering::Relaxed);
-        }
+        self.shared.counts.forget();
     }
 
     /// The changes of state from now on.
@@ -389,7 +391,7 @@ impl CircuitBreaker {
 
     #[inline]
     fn count_refused(&self, retry_after: Option<Duration>) {
-        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        self.shared.counts.count(Count::Refused as usize);
         self.shared.meter().refused.increment();
         event::refused(self, retry_after);
     }
@@ -424,7 +426,7 @@ impl Shared {
 
     #[cold]
     pub(super) fn cancel(&self, ticket: Ticket) {
-        self.cancelled.fetch_add(1, Ordering::Relaxed);
+        self.counts.count(Count::Cancelled as usize);
         self.meter().calls.cancelled.increment();
         if self.core.cancel(ticket) {
             self.changed.notify_waiters();
@@ -440,7 +442,7 @@ impl Shared {
     #[cold]
     fn tell(&self, change: Change) {
         if change.to == State::Open {
-            self.opened.fetch_add(1, Ordering::Relaxed);
+            self.counts.count(Count::Opened as usize);
         }
         event::changed(&self.name, self.key(), &change);
         meter::changed(&self.name, &change);
