@@ -88,7 +88,7 @@ mod scope;
     feature = "saga"
 ))]
 mod span;
-#[cfg(feature = "circuit-breaker")]
+#[cfg(any(feature = "circuit-breaker", feature = "rate-limit"))]
 mod striped;
 mod sync;
 

@@ -1,7 +1,7 @@
 //! Counts that many threads count and few read.
 //!
-//! Two threads at one count take the line of the cache away from each other, and an open breaker, where nothing else is
-//! written, refuses the more slowly the more ask. So the first threads that count have a place of their own in each of
+//! Two threads at one count take the line of the cache away from each other, and whatever does little else, as an open
+//! breaker does, is the slower the more ask it. So the first threads that count have a place of their own in each of
 //! these, where nobody else writes, and need no more than a load and a store.
 
 mod place;

@@ -21,12 +21,13 @@ use crate::{
         fields::Fields,
         meter::{Handles, Why, whose},
         queue::{Entry, Queue, Ticket, Turn},
-        snapshot::{Counters, RateLimitSnapshot},
+        snapshot::{Count, RateLimitSnapshot},
         state::{Meter, Pace},
         wait::Wait,
     },
     registered::{Listed, Registered},
     rejection::{Reason, Rejection},
+    striped::Striped,
     sync::{AtomicU32, AtomicU64, Ordering},
 };
 
@@ -52,7 +53,7 @@ pub struct RateLimit {
 struct Shared {
     meter: Meter,
     queue: Queue,
-    counters: Counters,
+    counts: Box<Striped<3>>,
     watch: meter::Meter<Handles>,
     max_wait_nanos: AtomicU64,
     max_queue: AtomicU32,
@@ -126,7 +127,7 @@ impl RateLimit {
         let shared = Shared {
             meter: Meter::new(pace(&config)),
             queue: Queue::default(),
-            counters: Counters::default(),
+            counts: Box::new(Striped::new()),
             watch,
             max_wait_nanos: AtomicU64::new(0),
             max_queue: AtomicU32::new(0),
@@ -179,11 +180,11 @@ impl RateLimit {
 
     /// The limit at this moment.
     pub fn snapshot(&self) -> RateLimitSnapshot {
-        let counters = &self.shared.counters;
+        let counts = &self.shared.counts;
         RateLimitSnapshot {
-            allowed: counters.allowed.read(),
-            refused: counters.refused.read(),
-            waited: counters.waited.read(),
+            allowed: counts.read(Count::Allowed as usize),
+            refused: counts.read(Count::Refused as usize),
+            waited: counts.read(Count::Waited as usize),
             waiting: self.waiting(),
             available: self.available(self.now()),
         }
@@ -289,7 +290,7 @@ impl RateLimit {
             Entry::Queued(ticket) => {
                 let in_time = longest == max_wait;
                 let wait = Wait::new(self.clone(), weight, ticket, at, longest, in_time);
-                shared.counters.waited.count();
+                shared.counts.count(Count::Waited as usize);
                 event::queued(self, weight);
                 Ok(Some(wait))
             }
@@ -320,7 +321,7 @@ impl RateLimit {
     pub(super) fn refuse(&self, why: Why, weight: u32, now: u64) -> Rejection {
         let shared = &*self.shared;
         if shared.meter.is_too_much(weight) {
-            shared.counters.refused.count();
+            shared.counts.count(Count::Refused as usize);
             self.watch().refused(Why::TooHeavy);
             event::too_heavy(self, weight);
             return self.rejection();
@@ -334,7 +335,7 @@ impl RateLimit {
     }
 
     fn refused(&self, why: Why, weight: u32, wait: Duration) -> Rejection {
-        self.shared.counters.refused.count();
+        self.shared.counts.count(Count::Refused as usize);
         self.watch().refused(why);
         event::refused(self, why, weight, wait);
         self.rejection().with_retry_after(wait)
@@ -342,7 +343,7 @@ impl RateLimit {
 
     #[inline]
     fn allowed(&self) {
-        self.shared.counters.allowed.count();
+        self.shared.counts.count(Count::Allowed as usize);
         self.watch().allowed.increment();
     }
 

@@ -1,7 +1,5 @@
 //! What can be seen of a rate limit.
 
-use crate::sync::{AtomicU64, Ordering};
-
 /// A rate limit at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,24 +16,10 @@ pub struct RateLimitSnapshot {
     pub available: u32,
 }
 
-/// Counts, beside the meter's word on a line of the cache of their own.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) allowed: Counter,
-    pub(super) refused: Counter,
-    pub(super) waited: Counter,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    #[inline]
-    pub(super) fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn read(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+/// What is counted of a rate limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Count {
+    Allowed,
+    Refused,
+    Waited,
 }

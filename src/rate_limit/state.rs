@@ -20,11 +20,16 @@ use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 /// sequence, so it is `Relaxed`.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    word: AtomicU64,
+    word: Line,
     paces: [Place; PACES],
     /// Held by who changes the pace.
     changing: Mutex<()>,
 }
+
+/// On a line of the cache of its own, or what is only read beside it would be fetched anew for each call.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Line(AtomicU64);
 
 /// How fast a bucket fills, and how much it holds. In nanoseconds, of which `interval * burst` is at most two years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +54,11 @@ const PACES: usize = 16;
 impl Meter {
     /// A full bucket.
     pub(crate) fn new(pace: Pace) -> Self {
-        let meter =
-            Self { word: AtomicU64::new(0), paces: std::array::from_fn(|_| Place::new()), changing: Mutex::new(()) };
+        let meter = Self {
+            word: Line(AtomicU64::new(0)),
+            paces: std::array::from_fn(|_| Place::new()),
+            changing: Mutex::new(()),
+        };
         meter.paces[0].set(pace);
         meter
     }
@@ -108,12 +116,12 @@ impl Meter {
 
     #[inline]
     fn load(&self) -> Word {
-        Word(self.word.load(Ordering::Acquire))
+        Word(self.word.0.load(Ordering::Acquire))
     }
 
     #[inline]
     fn swap(&self, word: Word, new: Word, success: Ordering) -> Result<(), Word> {
-        self.word.compare_exchange_weak(word.0, new.0, success, Ordering::Acquire).map(drop).map_err(Word)
+        self.word.0.compare_exchange_weak(word.0, new.0, success, Ordering::Acquire).map(drop).map_err(Word)
     }
 
     #[inline]
