@@ -1,6 +1,11 @@
 //! The breaker itself: what layers share and what a handle steers.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::{sync::Notify, time::timeout};
 
@@ -23,6 +28,7 @@ use crate::{
     registered::{Listed, Registered},
     rejection::{Reason, Rejection},
     striped::Striped,
+    sync::{AtomicU64, Ordering},
 };
 
 /// A circuit breaker, without tower: the one that a layer's clones and services share, and what
@@ -58,16 +64,11 @@ pub(super) struct Shared {
     /// Of a breaker that is one of a keyed one's.
     of: Option<Of>,
     meter: Meter<Handles>,
-    /// Not among the rest, which would go by its alignment: what a call reads would be further from the reference count.
-    counts: Box<Striped<3>>,
-}
-
-/// What is counted of a breaker.
-#[derive(Debug, Clone, Copy)]
-enum Count {
-    Refused,
-    Cancelled,
-    Opened,
+    /// Made with the first refusal, for most of a keyed one's breakers never come to it. Not among the rest, which would
+    /// go by its alignment: what a call reads would be further from the reference count.
+    refused: OnceLock<Box<Striped<1>>>,
+    cancelled: AtomicU64,
+    opened: AtomicU64,
 }
 
 /// Which one of a keyed breaker's it is, and where it tells of its changes.
@@ -181,7 +182,9 @@ impl CircuitBreaker {
             changes: Channel::new(),
             of,
             meter,
-            counts: Box::new(Striped::new()),
+            refused: OnceLock::new(),
+            cancelled: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -230,7 +233,7 @@ impl CircuitBreaker {
     /// How the breaker stands.
     pub fn snapshot(&self) -> CircuitBreakerSnapshot {
         let now = clock::now();
-        let Shared { name, core, counts, .. } = &*self.shared;
+        let Shared { name, core, refused, cancelled, opened, .. } = &*self.shared;
         let machine = core.machine();
         let tally = core.tally(now);
         let (probes_in_flight, probes_succeeded, probes_failed) = machine.probes();
@@ -246,9 +249,9 @@ impl CircuitBreaker {
             probes_in_flight,
             probes_succeeded,
             probes_failed,
-            refused: counts.read(Count::Refused as usize),
-            cancelled: counts.read(Count::Cancelled as usize),
-            opened: counts.read(Count::Opened as usize),
+            refused: refused.get().map_or(0, |refused| refused.read(0)),
+            cancelled: cancelled.load(Ordering::Relaxed),
+            opened: opened.load(Ordering::Relaxed),
         }
     }
 
@@ -313,7 +316,12 @@ impl CircuitBreaker {
     /// Forgets everything: closes the breaker now, and sets the counts of the snapshot to zero.
     pub fn reset(&self) {
         self.force(State::Closed);
-        self.shared.counts.forget();
+        let Shared { refused, cancelled, opened, .. } = &*self.shared;
+        if let Some(refused) = refused.get() {
+            refused.forget();
+        }
+        cancelled.store(0, Ordering::Relaxed);
+        opened.store(0, Ordering::Relaxed);
     }
 
     /// The changes of state from now on.
@@ -392,7 +400,7 @@ impl CircuitBreaker {
 
     #[inline]
     fn count_refused(&self, retry_after: Option<Duration>) {
-        self.shared.counts.count(Count::Refused as usize);
+        self.shared.refused.get_or_init(|| Box::new(Striped::new())).count(0);
         self.shared.meter().refused.increment();
         event::refused(self, retry_after);
     }
@@ -427,7 +435,7 @@ impl Shared {
 
     #[cold]
     pub(super) fn cancel(&self, ticket: Ticket) {
-        self.counts.count(Count::Cancelled as usize);
+        self.cancelled.fetch_add(1, Ordering::Relaxed);
         self.meter().calls.cancelled.increment();
         if self.core.cancel(ticket) {
             self.changed.notify_waiters();
@@ -443,7 +451,7 @@ impl Shared {
     #[cold]
     fn tell(&self, change: Change) {
         if change.to == State::Open {
-            self.counts.count(Count::Opened as usize);
+            self.opened.fetch_add(1, Ordering::Relaxed);
         }
         event::changed(&self.name, self.key(), &change);
         meter::changed(&self.name, &change);
