@@ -25,7 +25,7 @@ pub(crate) fn rows(bench: &mut Bench) {
     bench.group("rate limit, below it, without tower");
     let ours = roomy().handle();
     bench.reference("buttress", Direct(move || ours.try_acquire().is_ok()));
-    // Its clock is its own, which counts the processor's cycles; ours is tokio's.
+    // Both count the processor's cycles: it does so by itself, we with the feature `quanta`.
     let limiter =
         std::sync::Arc::new(RateLimiter::direct(Quota::per_second(NonZeroU32::new(RATE).expect("above zero"))));
     bench.candidate("governor 0.10", Direct(move || limiter.check().is_ok()));
